@@ -1,0 +1,167 @@
+"""How an operation runs on OpenCL, as plain data.
+
+``ops/`` states these and imports no device; the compiler reads them.  Five forms:
+
+=========== ==========================================================================
+`Expr`      one output element from the inputs' elements at the same place
+`View`      an index map: which input element each output element is; moves no data itself
+`Index`     one output element from any elements of the inputs, by coordinates
+`Reduce`    over axes: map, combine, finish
+`Kernel`    a hand-written file of ``kernels/``; `plan` returns its launches
+=========== ==========================================================================
+
+An operation without one runs on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from graphrun.dtypes import DType
+
+
+class Spec(NamedTuple):
+    """What is known of a value before it is computed: shape (None for unknown rank) and dtype."""
+
+    shape: tuple[int | None, ...] | None
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a device can do; the compiler decides by these and never by a device's name."""
+
+    kind: str = "cpu"  # "cpu" or "gpu": which style of loop suits the device
+    fp64: bool = True
+    max_work_group_size: int = 1024
+    compute_units: int = 1
+    local_mem_bytes: int = 32768
+    global_mem_bytes: int = 1 << 32
+    max_alloc_bytes: int = 1 << 30
+    vector_width_float: int = 16  # native, in elements
+    unified_memory: bool = False
+
+    def supports(self, dtype: DType) -> bool:
+        """Whether buffers and arithmetic of `dtype` work on this device."""
+        return not dtype.is_complex and (self.fp64 or dtype.name != "float64")
+
+
+@dataclass(frozen=True)
+class Expr:
+    """One output element as an OpenCL C expression of the inputs' elements ``a, b, c, d``.
+
+    Attributes of the operation may stand in braces: ``"gr_max(a * {alpha}, a)"``; a literal brace is
+    doubled.  A call ``gr_name(`` becomes ``gr_name_<T>(`` where T is the compute type: that of the
+    first floating or integer operand, so that helpers of ``kernels/math.cl`` need no overloading.
+    ``{T}`` stands for that type and ``{O}`` for the output's.  `code` may be a function
+    ``(attrs, in_dtypes, out_dtype) -> str`` instead.  bool operands and results are ``uchar`` 0 or 1.
+    """
+
+    code: str | Callable[[Mapping[str, Any], Sequence[DType], DType], str]
+    flops: int = 1  # floating-point operations an element, for the cost model
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """Output element at coordinates c is input element ``offset + sum(c[i] * strides[i])``.
+
+    `dims` multiply to the output's size (row-major); they need not be its shape, so that a tile is a
+    broadcast over split dimensions.  The input counts as contiguous.
+    """
+
+    dims: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """`map(in_specs, out_spec, attrs, out_index)` returns the `AffineMap`; all shapes are concrete.
+
+    Only input 0 is viewed; further inputs are value inputs that are gone by then.
+    """
+
+    map: Callable[[Sequence[Spec], Spec, Mapping[str, Any], int], AffineMap]
+
+
+@dataclass(frozen=True)
+class Index:
+    """One output element from any input elements.
+
+    `code(in_specs, out_spec, attrs)` returns OpenCL C statements that set ``r`` (declared as the
+    output's compute type).  In scope: ``i`` (``ulong``, flat output index), ``c0, c1, ...`` (``long``,
+    output coordinates), and ``LOAD0(k), LOAD1(k), ...``: element k (flat, row-major) of each input in
+    its compute type.  All shapes are concrete; the code must not read out of bounds.
+    """
+
+    code: Callable[[Sequence[Spec], Spec, Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Reduce input 0 over the axes in ``attrs["axis"]`` (a sorted tuple; ``keepdims`` may be set).
+
+    `neutral` starts each accumulator, ``map`` is an expression of the element ``a``, `combine` of two
+    accumulators ``x`` and ``y``, `finish` of the final ``x``; ``{count}`` is the number of elements
+    reduced.  ``gr_name(`` and ``{T}`` work as in `Expr`.  With ``arg=True`` the result is the index of
+    the first element that `combine` (then an expression that is true when y beats x) prefers.
+    """
+
+    neutral: str | Callable[[DType], str]
+    map: str = "a"
+    combine: str = "x + y"
+    finish: str = "x"
+    arg: bool = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a hand-written kernel.
+
+    Parameters
+    ----------
+    file, entry : str
+        ``"gemm.cl"`` and the kernel function in it.  The file is compiled once per distinct
+        `defines`; ``GR_NAME`` is defined as the unique name that its entry must use.
+    defines : tuple of (str, value)
+        Tunables and types, as ``("REAL", "float")``.
+    args : tuple
+        In the kernel's order: ``("in", k)``, ``("out", k)``, ``("scratch", k)`` pass a buffer pointer
+        and then its ``ulong`` offset in elements; ``(ctype, number)``, as ``("int", 7)``, a scalar.
+    global_size, local_size : tuple of int
+        `local_size` None leaves the choice to the driver.
+    """
+
+    file: str
+    entry: str
+    defines: tuple[tuple[str, Any], ...]
+    args: tuple[tuple[str, Any], ...]
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """The launches of one operation, in order, with the scratch buffers that they share."""
+
+    launches: tuple[Launch, ...]
+    scratch_bytes: tuple[int, ...] = ()
+    flops: int = 0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Hand-written kernels.
+
+    `plan(in_specs, out_specs, attrs, capabilities)` returns a `KernelPlan`, or None where the kernels
+    cannot take this case (the operation then runs on the host and the plan says so).
+    """
+
+    family: str  # one self-test each: "gemm", "conv", "pool", ...
+    plan: Callable[[Sequence[Spec], Sequence[Spec], Mapping[str, Any], Capabilities], KernelPlan | None]
+    files: tuple[str, ...] = field(default=())
+
+
+Descriptor = Expr | View | Index | Reduce | Kernel
