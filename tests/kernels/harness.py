@@ -192,13 +192,13 @@ class Runner:
 _PROBE = "__kernel void probe(__global int *x) { x[get_global_id(0)] += 1; }"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _find() -> Runner | None:
     try:
         import pyopencl as cl
 
         devices = [d for p in cl.get_platforms() for d in p.get_devices()]
-    except Exception:  # no library, no driver: whatever the reason, there is no device to test on
+    except Exception:  # noqa: BLE001 - no library, no driver: whatever the reason, nothing to test on
         return None
     for device in devices:
         try:  # a listed device may fail every build
