@@ -1,0 +1,1 @@
+"""Devices, the executor and the profiler.  Nothing here ever sees a Graph."""

@@ -1,0 +1,96 @@
+"""The per-user cache directory: files that may vanish, be damaged or be unwritable at any time.
+
+Nothing here raises: a cache that cannot be read is empty, one that cannot be written is forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def cache_dir() -> Path:
+    """Return the directory for graphrun's caches; it need not exist.
+
+    ``GRAPHRUN_CACHE_DIR`` wins; then the platform's own place for caches.
+    """
+    chosen = os.environ.get("GRAPHRUN_CACHE_DIR")
+    if chosen:
+        return Path(chosen).absolute()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else _home() / "AppData" / "Local"
+        return base / "graphrun" / "cache"
+    if sys.platform == "darwin":
+        return _home() / "Library" / "Caches" / "graphrun"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that a relative path in there is to be ignored.
+    base = Path(xdg) if os.path.isabs(xdg) else _home() / ".cache"
+    return base / "graphrun"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME and no entry in the password file: common in containers
+        return Path(tempfile.gettempdir()) / f"graphrun-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+
+
+def read_bytes(name: str) -> bytes | None:
+    """Return the contents of a cache file, or None."""
+    try:
+        return (cache_dir() / name).read_bytes()
+    except OSError:
+        return None
+
+
+def write_bytes(name: str, data: bytes) -> Path | None:
+    """Write a cache file in one step, so that readers see the old or the new one; return its path or None."""
+    path = cache_dir() / name
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        os.replace(partial, path)
+        return path
+    except OSError:
+        if partial:
+            try:
+                os.unlink(partial)
+            except OSError:
+                pass
+        return None
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """Return the object in a cache file; an empty one if it is missing or damaged."""
+    data = read_bytes(name)
+    try:
+        value = json.loads(data) if data else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_json(name: str, value: dict[str, Any]) -> Path | None:
+    return write_bytes(name, json.dumps(value, indent=1, sort_keys=True).encode())
+
+
+def keep_newest(folder: str, count: int) -> None:
+    """Delete all but the `count` newest files of a folder inside the cache."""
+    try:
+        with os.scandir(cache_dir() / folder) as entries:
+            files = [(e.stat().st_mtime_ns, e.path) for e in entries if e.is_file()]
+    except OSError:
+        return
+    for _, path in sorted(files)[: max(0, len(files) - count)]:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass

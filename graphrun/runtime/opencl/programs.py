@@ -1,0 +1,176 @@
+"""Building OpenCL programs: once per source and device, quietly, with an error that helps."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyopencl as cl
+
+from graphrun.errors import KernelBuildError, message
+from graphrun.kernel_files import kernel_source
+from graphrun.runtime.opencl import cachedir
+
+if TYPE_CHECKING:
+    from graphrun.runtime.opencl.discover import DeviceReport
+
+_PROGRAMS_KEPT = 256  # per device, in memory; a plan keeps its own alive beyond that
+_BINARIES_KEPT = 1000  # files
+_LOG_LINES_SHOWN = 40
+_BINARY_FOLDER = "programs"
+_FAILED_FOLDER = "failed"
+
+# warnings.catch_warnings changes the whole process, so two builds must not interleave theirs.
+_build_lock = threading.Lock()
+
+
+def load(file: str) -> str:
+    """Return the text of a file in ``kernels/``, as ``load("gemm.cl")``."""
+    return kernel_source(file)
+
+
+class Program:
+    """A built program of one device."""
+
+    def __init__(self, program: Any, device_name: str) -> None:
+        self._program = program
+        self._device_name = device_name
+        names = str(program.get_info(cl.program_info.KERNEL_NAMES))
+        self.kernel_names: tuple[str, ...] = tuple(n for n in names.split(";") if n)
+
+    def kernel(self, name: str) -> Any:
+        """Return a new ``pyopencl.Kernel``, whose arguments nobody else sets.
+
+        Raises
+        ------
+        KernelBuildError
+            If the program has no such kernel.
+        """
+        if name not in self.kernel_names:
+            raise KernelBuildError(
+                message(
+                    f"the program has no kernel {name!r}",
+                    where=self._device_name,
+                    expected=f"one of {', '.join(self.kernel_names) or '(it has none)'}",
+                )
+            )
+        return cl.Kernel(self._program, name)
+
+
+class ProgramCache:
+    """Builds programs for one device and keeps the latest."""
+
+    def __init__(self, report: DeviceReport, context: Any, device: Any) -> None:
+        self._report = report
+        self._context = context
+        self._device = device
+        self._programs: OrderedDict[tuple[str, tuple[str, ...]], Program] = OrderedDict()
+        self._lock = threading.Lock()
+        self._driver_caches = _driver_caches(report)
+
+    def build(self, source: str, options: Sequence[str] = ()) -> Program:
+        """Return the program of `source`; see `OpenCLDevice.build`."""
+        key = (source, tuple(options))
+        with self._lock:
+            program = self._programs.get(key)
+            if program is not None:
+                self._programs.move_to_end(key)
+                return program
+        with _build_lock:
+            with self._lock:
+                program = self._programs.get(key)  # another thread may have built it meanwhile
+            if program is None:
+                with warnings.catch_warnings():
+                    # Drivers talk about successful builds too; pyopencl warns that they did.
+                    warnings.simplefilter("ignore", cl.CompilerWarning)
+                    program = Program(self._built(*key), self._report.name)
+        with self._lock:
+            self._programs[key] = program
+            while len(self._programs) > _PROGRAMS_KEPT:
+                self._programs.popitem(last=False)
+        return program
+
+    def _built(self, source: str, options: tuple[str, ...]) -> Any:
+        # pyopencl has a disk cache of its own; it is locked by a file that a killed process leaves behind
+        # and then stalls everyone for a minute, so it is not used.
+        digest = hashlib.sha256("\0".join((self._report.key, *options, source)).encode()).hexdigest()
+        name = f"{_BINARY_FOLDER}/{digest[:32]}.bin"
+        if not self._driver_caches:
+            program = self._from_binary(name, options)
+            if program is not None:
+                return program
+        try:
+            program = cl.Program(self._context, source).build(
+                list(options), devices=[self._device], cache_dir=False
+            )
+        except cl.Error as error:
+            raise self._failure(source, options, digest, str(error)) from None
+        if not self._driver_caches:
+            self._keep_binary(name, program)
+        return program
+
+    def _from_binary(self, name: str, options: tuple[str, ...]) -> Any:
+        data = cachedir.read_bytes(name)
+        if data is None or hashlib.sha256(data[32:]).digest() != data[:32]:
+            return None
+        try:
+            return cl.Program(self._context, [self._device], [data[32:]]).build(
+                list(options), devices=[self._device]
+            )
+        except cl.Error:  # the driver does not want its own binary any more: build from source
+            return None
+
+    def _keep_binary(self, name: str, program: Any) -> None:
+        try:
+            binary = bytes(program.get_info(cl.program_info.BINARIES)[0])
+        except (cl.Error, IndexError):  # a driver need not give any
+            return
+        if binary:
+            cachedir.write_bytes(name, hashlib.sha256(binary).digest() + binary)
+            cachedir.keep_newest(_BINARY_FOLDER, _BINARIES_KEPT)
+
+    def _failure(self, source: str, options: tuple[str, ...], digest: str, text: str) -> KernelBuildError:
+        saved = cachedir.write_bytes(f"{_FAILED_FOLDER}/{digest[:16]}.cl", source.encode())
+        log = _log(text)
+        shown = log[:_LOG_LINES_SHOWN]
+        if len(log) > len(shown):
+            shown.append(f"... ({len(log) - len(shown)} more lines)")
+        report = self._report
+        return KernelBuildError(
+            message(
+                f"an OpenCL program of {source.count(chr(10)) + 1} lines does not compile",
+                where=report.name,
+                got=[
+                    f"device: {report.device_name}   driver: {report.platform_name} {report.driver_version}",
+                    f"options: {' '.join(options) or '(none)'}",
+                    *(f"| {line}" for line in shown or ["(the driver gives no log)"]),
+                ],
+                fix=f"the full source is in {saved}"
+                if saved
+                else "the source could not be saved; set GRAPHRUN_CACHE_DIR to a folder that can be written",
+            )
+        )
+
+
+def _log(text: str) -> list[str]:
+    """Return the compiler's own lines of pyopencl's error text."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    starts = [k for k, line in enumerate(lines) if line.startswith("Build on <")]
+    if starts:
+        lines = lines[starts[0] + 1 :]
+    return [line for line in lines if line and not line.startswith(("(options: ", "(source saved as "))]
+
+
+def _driver_caches(report: DeviceReport) -> bool:
+    """Whether the driver itself keeps what it has compiled on disk."""
+    return report.platform_name in ("Portable Computing Language", "NVIDIA CUDA")
+
+
+def scalar(value: object) -> Any:
+    """Return a kernel argument as OpenCL has it: bool is a uchar."""
+    return np.uint8(value) if isinstance(value, np.bool_) else value
