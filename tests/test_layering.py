@@ -134,7 +134,8 @@ class ImportFinder(ast.NodeVisitor):
         for child in node.body:
             self.visit(child)
         self._typing_depth -= guarded
-        for child in [node.test, *node.orelse]:
+        self.visit(node.test)
+        for child in node.orelse:
             self.visit(child)
 
     def _visit_function(self, node: ast.AST) -> None:
