@@ -5,8 +5,11 @@ Nothing here raises: a cache that cannot be read is empty, one that cannot be wr
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +40,26 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:  # no HOME and no entry in the password file: common in containers
-        return Path(tempfile.gettempdir()) / f"graphrun-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+        return private_temporary()
+
+
+@functools.cache
+def private_temporary() -> Path:
+    """Return a directory of this process alone; compiled code is never read from a place others can write."""
+    folder = tempfile.mkdtemp(prefix="graphrun-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def can_be_written(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the folders above it if it is not there yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def read_bytes(name: str) -> bytes | None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import pyopencl as cl
 
 from graphrun.errors import DeviceError, message
 from graphrun.graph.descriptor import Capabilities
 from graphrun.runtime.opencl import discover
+from graphrun.runtime.opencl.binding import cl
 from graphrun.runtime.opencl.programs import Program, ProgramCache, scalar
 
 # What pyopencl raises; for callers that may not import it.  `OpenCLDevice.failure` makes a DeviceError of it.

@@ -6,6 +6,7 @@ before this process touches it, and the verdict is remembered in the cache direc
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -81,6 +82,7 @@ class _Discovery:
     handles: dict[tuple[int, int], Any]  # (platform, device) -> pyopencl.Device
     failure: str = ""
     fix: str = ""
+    empty_platforms: tuple[str, ...] = ()
 
 
 _lock = threading.RLock()
@@ -114,6 +116,11 @@ def listing_failure() -> tuple[str, str]:
     """Return (reason, fix) where not even the list of devices can be had; empty ones otherwise."""
     found = _discovered(False)
     return found.failure, found.fix
+
+
+def empty_platforms() -> tuple[str, ...]:
+    """Return the platforms (name and version) that are there and list no device."""
+    return _discovered(False).empty_platforms
 
 
 def handle(report: DeviceReport) -> Any:
@@ -153,10 +160,11 @@ def _warn(found: _Discovery) -> None:
 def _discover(refresh: bool) -> _Discovery:
     if loader.disabled():
         return _Discovery([], {})
+    loader.prepare_environment()
     fingerprint = loader.fingerprint()
     memory = _Memory(fingerprint)
     place_verdicts: dict[str, dict[str, Any]] = {}
-    if not memory.listing_works and prober.can_run():
+    if not memory.listing_works and prober.can_run() and loader.pyopencl_folder():
         failure = memory.listing_failure(refresh)
         if not failure:
             outcome = prober.probe()
@@ -168,11 +176,11 @@ def _discover(refresh: bool) -> _Discovery:
     problem = loader.import_problem()
     if problem:
         return _Discovery([], {}, problem, advice.pyopencl(problem))
-    listed = _list_devices()
+    listed, empty = _list_devices()
     verdicts = _verdicts(listed, memory, place_verdicts, refresh)
     found = [_judged(report, verdict) for (report, _), verdict in zip(listed, verdicts)]
     handles = {(r.platform_index, r.device_index): device for r, device in listed}
-    return _Discovery(_numbered(_with_better_fixes(found)), handles)
+    return _Discovery(_numbered(_with_better_fixes(found)), handles, empty_platforms=empty)
 
 
 def _verdicts(
@@ -230,29 +238,32 @@ def _numbered(found: list[DeviceReport]) -> list[DeviceReport]:
     return [replace(report, index=index.get(k)) for k, report in enumerate(found)]
 
 
-def _list_devices() -> list[tuple[DeviceReport, Any]]:
-    """Ask the drivers in this process; the reports are not judged yet."""
-    import pyopencl as cl
+def _list_devices() -> tuple[list[tuple[DeviceReport, Any]], tuple[str, ...]]:
+    """Ask the drivers in this process: reports, not judged yet, and the platforms without a device."""
+    from graphrun.runtime.opencl.binding import cl
 
     try:
         platforms = cl.get_platforms()
     except cl.Error as error:
         if "PLATFORM_NOT_FOUND" in str(error):
-            return []
+            return [], ()
         raise
-    listed = []
+    listed: list[tuple[DeviceReport, Any]] = []
+    empty = []
     seen: set[int] = set()  # a driver announced twice lists the same devices twice
     for p, platform in enumerate(platforms):
         try:
             devices = platform.get_devices()
         except cl.Error:  # a platform without devices reports DEVICE_NOT_FOUND
-            continue
+            devices = []
+        if not devices:
+            empty.append(_asked(functools.partial(_platform_text, platform), "a platform without a name"))
         for d, device in enumerate(devices):
             if device.int_ptr in seen:
                 continue
             seen.add(device.int_ptr)
             listed.append((_describe(cl, p, platform, d, device), device))
-    return listed
+    return listed, tuple(empty)
 
 
 def _describe(cl: Any, p: int, platform: Any, d: int, device: Any) -> DeviceReport:
@@ -288,6 +299,10 @@ def _describe(cl: Any, p: int, platform: Any, d: int, device: Any) -> DeviceRepo
         platform_index=p,
         device_index=d,
     )
+
+
+def _platform_text(platform: Any) -> str:
+    return f"{platform.name.strip()} ({platform.version.strip()})"
 
 
 def _asked(question: Callable[[], Any], otherwise: Any) -> Any:

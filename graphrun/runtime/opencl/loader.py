@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from graphrun.runtime.opencl import advice
+from graphrun.runtime.opencl import advice, cachedir
 from graphrun.runtime.opencl.probe import PROBE_VERSION
 
 _SYSTEM_VENDORS = "/etc/OpenCL/vendors"
@@ -71,10 +71,25 @@ def pyopencl_folder() -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
+def prepare_environment() -> None:
+    """Let pyopencl and PoCL work where the user's cache directory cannot be written.
+
+    Without these settings pyopencl then fails at every kernel and PoCL lists no device at all.
+    """
+    if sys.platform == "win32":
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if cachedir.can_be_written(Path(base)):
+        return
+    os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
+    if "POCL_CACHE_DIR" not in os.environ:
+        os.environ["POCL_CACHE_DIR"] = str(cachedir.private_temporary() / "pocl")
+
+
 def import_problem() -> str:
     """Import pyopencl; return why that fails, or an empty string."""
     try:
-        import pyopencl  # noqa: F401
+        from graphrun.runtime.opencl.binding import cl  # noqa: F401
     except Exception as error:  # a broken libOpenCL shows as anything from ImportError to RuntimeError
         return f"{type(error).__name__}: {error}"
     return ""
@@ -203,6 +218,13 @@ def _try_loading(icd: IcdFile, timeout_s: float) -> IcdFile:
     return replace(icd, loads=False, reason=text, fix=advice.unloadable(text, icd.path, icd.library))
 
 
+def _variable_hints() -> list[tuple[str, str]]:
+    chosen = os.environ.get("OCL_ICD_VENDORS")
+    if chosen and not os.path.exists(chosen):
+        return [(f"OCL_ICD_VENDORS is set to {chosen}, which does not exist", "unset OCL_ICD_VENDORS")]
+    return []
+
+
 def loader_report(try_loading: bool = True, timeout_s: float = 20.0) -> LoaderReport:
     """Describe pyopencl, the loader and the announced drivers; never raises.
 
@@ -225,5 +247,5 @@ def loader_report(try_loading: bool = True, timeout_s: float = 20.0) -> LoaderRe
         pyopencl_fix=advice.pyopencl(problem) if problem else "",
         icd_folders=tuple(icd_folders()),
         icd_files=tuple(files),
-        hints=tuple(advice.machine_hints([icd.library for icd in files])),
+        hints=(*_variable_hints(), *advice.machine_hints([icd.library for icd in files])),
     )

@@ -78,7 +78,8 @@ def _run_once(
     only: list[str] | None, list_only: bool, icd: str, outcome: ProbeOutcome
 ) -> tuple[bool, str, str]:
     """Start one process; return (it listed, the place it was busy with, how it failed or "")."""
-    command = [sys.executable, "-m", "graphrun.runtime.opencl.probe"]
+    # The package imports the probe too, which runpy remarks on.
+    command = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "graphrun.runtime.opencl.probe"]
     command += ["--list"] if list_only else (only or [])
     try:
         process = subprocess.Popen(

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyopencl as cl
 
 from graphrun.errors import KernelBuildError, message
 from graphrun.kernel_files import kernel_source
 from graphrun.runtime.opencl import cachedir
+from graphrun.runtime.opencl.binding import cl
 
 if TYPE_CHECKING:
     from graphrun.runtime.opencl.discover import DeviceReport
@@ -59,7 +59,16 @@ class Program:
                     expected=f"one of {', '.join(self.kernel_names) or '(it has none)'}",
                 )
             )
-        return cl.Kernel(self._program, name)
+        try:
+            return cl.Kernel(self._program, name)
+        except OSError as error:  # pyopencl keeps a file for each kernel's arguments
+            raise KernelBuildError(
+                message(
+                    f"pyopencl cannot write its cache: {error}",
+                    where=f"{self._device_name}, kernel {name!r}",
+                    fix="set XDG_CACHE_HOME to a folder that can be written, or PYOPENCL_NO_CACHE=1",
+                )
+            ) from error
 
 
 class ProgramCache:
