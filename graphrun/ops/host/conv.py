@@ -259,7 +259,7 @@ def conv2d_backprop_input(
     dilations: Pair = (1, 1),
     data_format: str = "NHWC",
 ) -> Array:
-    """Gradient of :func:`conv2d` with respect to its input, which has `shape`; also transposed convolution."""
+    """Gradient of :func:`conv2d` with respect to its input, which has `shape`: transposed convolution."""
     n, h, width, channels = nhwc_shape(shape, data_format)
     kh, kw, ci, co = w.shape
     groups = _groups(channels, w.shape, "conv2d_backprop_input")
