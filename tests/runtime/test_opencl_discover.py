@@ -459,3 +459,26 @@ def test_device_works_where_the_home_cannot_be_written(tmp_path):
     """
     environment = {"HOME": blocked, "XDG_CACHE_HOME": blocked, "GRAPHRUN_CACHE_DIR": blocked}
     assert run_python(code, tmp_path, **environment) == 5
+
+
+def test_pyopencl_missing(tmp_path):
+    code = """
+        import json, sys, warnings
+        sys.modules["pyopencl"] = None
+        from graphrun.errors import DeviceError
+        from graphrun.runtime.opencl import discover
+        from graphrun.runtime import doctor
+        warnings.simplefilter("error")
+        found = discover.reports()
+        page = doctor.format_diagnosis(doctor.diagnose(), width=100, ascii_only=True)
+        try:
+            from graphrun.runtime.opencl.device import open_device
+        except DeviceError as error:
+            print(json.dumps([len(found), discover.listing_failure(), page, str(error)]))
+    """
+    count, (reason, fix), page, error = run_python(code, tmp_path)
+    assert count == 0
+    assert reason.startswith("ModuleNotFoundError: ")
+    assert "-m pip install" in fix and fix in page
+    assert error.startswith("OpenCL devices need pyopencl, which cannot be imported\n  ModuleNotFoundError: ")
+    assert error.endswith(fix)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from graphrun.errors import DeviceError, message
+from graphrun.runtime.opencl import advice
 from graphrun.runtime.opencl.loader import prepare_environment
 
 prepare_environment()
 
-import pyopencl as cl  # noqa: E402
+try:
+    import pyopencl as cl
+except Exception as error:  # a broken libOpenCL shows as anything from ImportError to RuntimeError
+    problem = f"{type(error).__name__}: {error}"
+    raise DeviceError(
+        message(
+            "OpenCL devices need pyopencl, which cannot be imported",
+            got=problem,
+            fix=advice.pyopencl(problem),
+        )
+    ) from error
 
 __all__ = ["cl"]

@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from graphrun.errors import DeviceError
 from graphrun.runtime.opencl import advice, cachedir
 from graphrun.runtime.opencl.probe import PROBE_VERSION
 
@@ -90,8 +91,8 @@ def import_problem() -> str:
     """Import pyopencl; return why that fails, or an empty string."""
     try:
         from graphrun.runtime.opencl.binding import cl  # noqa: F401
-    except Exception as error:  # a broken libOpenCL shows as anything from ImportError to RuntimeError
-        return f"{type(error).__name__}: {error}"
+    except DeviceError as error:
+        return f"{type(error.__cause__).__name__}: {error.__cause__}"
     return ""
 
 
