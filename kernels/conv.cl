@@ -329,7 +329,8 @@ __kernel void GR_NAME(
     const ulong slice_size = (count / ((ulong)run * outputs)) * tap_size;
     part += part_offset;
     dw += dw_offset;
-    for (ulong element = begin; element < end; ++element) {
+    ulong element = begin;
+    while (element < end) {
         const int o = element % (uint)outputs;
         const ulong row = element / (uint)outputs;
         const int k = row % (uint)run;
@@ -339,10 +340,16 @@ __kernel void GR_NAME(
         const int lane = o - min(panel * panel_width, span - panel_width);
         __global const GR_CONV_REAL *source = part + (row / (uint)run) * tap_size +
             (ulong)(tile * tile_rows + m) * line + panel * panel_width + lane;
-        GR_CONV_REAL sum = 0;
-        for (uint slice = 0; slice < slices; ++slice)
-            sum += source[slice * slice_size];
-        GR_CONV_STORE(sum, dw, element);
+        /* neighbours in the panel need no further division */
+        const int left = min(outputs, (panel + 1) * panel_width) - o;
+        const int count_here = (int)min((ulong)left, end - element);
+        for (int n = 0; n < count_here; ++n) {
+            GR_CONV_REAL sum = 0;
+            for (uint slice = 0; slice < slices; ++slice)
+                sum += source[slice * slice_size + n];
+            GR_CONV_STORE(sum, dw, element + n);
+        }
+        element += count_here;
     }
 }
 #endif
@@ -495,8 +502,10 @@ __kernel void GR_NAME(
             const int h = p * stride_h + i * dilation_h - top;
             if (h < 0 || h >= height)
                 continue;
-            __global const GR_CONV_IN *a = a0 + image * ((ulong)height * width * channels) + (ulong)h * width * x_pixel;
-            __global const GR_CONV_IN *b = b0 + image * ((ulong)rows * columns * outputs) + (ulong)p * columns * dy_pixel;
+            __global const GR_CONV_IN *a =
+                a0 + image * ((ulong)height * width * channels) + (ulong)h * width * x_pixel;
+            __global const GR_CONV_IN *b =
+                b0 + image * ((ulong)rows * columns * outputs) + (ulong)p * columns * dy_pixel;
             for (int q = 0; q < columns; ++q) {
                 const int v = q * stride_w + j * dilation_w - left;
                 if (v >= 0 && v < width)

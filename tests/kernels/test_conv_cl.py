@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import Case, opencl, spec
 
 from graphrun.dtypes import as_dtype
 from graphrun.errors import ShapeError
 from graphrun.graph.descriptor import Capabilities, Spec
 from graphrun.ops.host import conv
 from graphrun.ops.plans import conv as plans
-
-from harness import Case, opencl, spec
 
 Config = tuple[Any, ...]
 
@@ -149,7 +148,7 @@ def test_errors_name_what_does_not_fit() -> None:
         conv.conv2d_backprop_input(w, np.zeros((1, 3, 4, 2)), shape=x.shape)
 
 
-# images, (rows, columns), (filter rows, columns), strides, dilations, padding, input channels, filter's, outputs
+# images, image size, filter size, strides, dilations, padding, channels of the input, the filter, the output
 DEVICE_CONFIGS: list[Config] = [
     (2, (16, 16), (3, 3), (1, 1), (1, 1), "SAME", 32, 32, 32),
     (3, (9, 7), (3, 3), (1, 1), (1, 1), "SAME", 3, 3, 16),

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import Case, opencl, spec
 
 from graphrun.dtypes import as_dtype
 from graphrun.errors import DTypeError, ExecutionError
 from graphrun.graph.descriptor import Capabilities, KernelPlan, Spec
 from graphrun.ops.host import philox
 from graphrun.ops.plans import random as plans
-
-from harness import Case, opencl, spec
 
 KEY = (0xA4093822, 0x299F31D0)
 FLOATS = ("float16", "float32", "float64")

@@ -187,7 +187,7 @@ def _halo(
 class _Taps(NamedTuple):
     """Filter pixels along one dimension that one phase uses: ``first, first - step, ...`` or upwards."""
 
-    count: int
+    number: int
     first: int
     step: int
     spacing: int  # between the source pixels of neighbouring taps
@@ -203,6 +203,16 @@ def _phase_taps(w: Window, remainder: int) -> _Taps:
     first = valid[-1]
     shift = (remainder + w.before - first * w.dilation) // w.stride
     return _Taps(len(valid), first, -(w.stride // common), w.dilation // common, shift)
+
+
+def _reach(w: Window, phases: Sequence[tuple[int, _Taps]]) -> tuple[int, int]:
+    """First and last pixel of dy, real or not, that the phases read; at least the real ones."""
+    first, last = 0, w.output - 1
+    for remainder, taps in phases:
+        pixels = -(-(w.input - remainder) // w.stride)
+        first = min(first, taps.shift)
+        last = max(last, taps.shift + pixels - 1 + max(taps.number - 1, 0) * taps.spacing)
+    return first, last
 
 
 class _Source(NamedTuple):
@@ -238,27 +248,27 @@ def _tile_launches(
     weights, packed, packed_base, weights_base, weights_strides = filters
     th, tw = taps
     panels = -(-outputs // tile.panel)
-    panel_size = th.count * tw.count * source.channels * tile.panel
+    panel_size = th.number * tw.number * source.channels * tile.panel
     launches = []
     if panel_size:
         args: Args = (
             weights,
             packed,
-            ("uint", panels * th.count * tw.count),
-            *(("int", v) for v in (th.count * tw.count, tw.count, source.channels, outputs)),
+            ("uint", panels * th.number * tw.number),
+            *(("int", v) for v in (th.number * tw.number, tw.number, source.channels, outputs)),
             *(("long", v) for v in (weights_base, *weights_strides)),
             ("ulong", packed_base),
         )
         more = _tile_defines(tile)[:2]
         defines = _defines(case, "conv_pack", *more, half="IN")
-        launches.append(_launch(case, "conv_pack", defines, args, panels * th.count * tw.count))
+        launches.append(_launch(case, "conv_pack", defines, args, panels * th.number * tw.number))
     # adjacent filter columns are one contiguous run with their channels
     joined = tw.spacing == 1
-    run = source.channels * (tw.count if joined else 1)
+    run = source.channels * (tw.number if joined else 1)
     images, (height, width) = case.images, size
     per_row = -(-width // tile.rows)
     tiles = images * height * per_row
-    tile_flops = 2 * tile.rows * tile.panel * th.count * tw.count * source.channels
+    tile_flops = 2 * tile.rows * tile.panel * th.number * tw.number * source.channels
     chunks = -(-case.device.compute_units * _ITEMS_PER_UNIT // panels)
     per_item = min(tiles, max(-(-tiles // chunks), _ITEM_FLOPS // max(tile_flops, 1), 1))
     chunks = -(-tiles // per_item)
@@ -267,7 +277,7 @@ def _tile_launches(
         packed,
         target,
         *(("uint", v) for v in (panels * chunks, chunks, tiles, per_item, per_row, height)),
-        *(("int", v) for v in (width, outputs, th.count, 1 if joined else tw.count, run)),
+        *(("int", v) for v in (width, outputs, th.number, 1 if joined else tw.number, run)),
         ("ulong", source.pixel(*corner)),
         ("ulong", source.pixel(source.height, 0)),
         ("ulong", source.pixel(step[0], 0)),
@@ -361,17 +371,8 @@ def plan_conv2d_backprop_input(
         for b in range(min(c.stride, c.input))
     ]
 
-    def reach(w: Window, axis: int) -> tuple[int, int]:
-        """First and last pixel of dy, real or not, that a phase reads."""
-        first, last = 0, w.output - 1
-        for phase in phases:
-            taps: _Taps = phase[2 + axis]  # type: ignore[assignment]
-            pixels = -(-(w.input - int(phase[axis])) // w.stride)  # type: ignore[call-overload]
-            first = min(first, taps.shift)
-            last = max(last, taps.shift + pixels - 1 + max(taps.count - 1, 0) * taps.spacing)
-        return first, last
-
-    (top, bottom), (left, right) = reach(r, 0), reach(c, 1)
+    top, bottom = _reach(r, [(a, th) for a, _, th, _ in phases])
+    left, right = _reach(c, [(b, tw) for _, b, _, tw in phases])
     scratch = _Scratch(case.itemsize)
     launches: list[Launch] = []
     if (top, bottom, left, right) == (0, r.output - 1, 0, c.output - 1) and not (case.nchw or case.half):
@@ -401,7 +402,7 @@ def plan_conv2d_backprop_input(
             ("out", 0), a * strides[1] + b * strides[2],
             (strides[0], strides[1] * r.stride, strides[2] * c.stride, strides[3]), ci,
         )  # fmt: skip
-        base += panels * tile.panel * th.count * tw.count * co
+        base += panels * tile.panel * th.number * tw.number * co
     return KernelPlan(tuple(launches), tuple(scratch.sizes_bytes), 2 * case.macs)
 
 
@@ -436,6 +437,7 @@ def plan_conv2d_backprop_filter(
     row_bytes = c.output * (r.stride * c.stride * case.channels + tile.panel) * case.itemsize
     per_unit = min(r.output, max(1, _UNIT_BYTES // row_bytes))
     per_image = -(-r.output // per_unit)
+    per_unit = -(-r.output // per_image)
     units = case.images * per_image
     across = taps_h * taps_w * panels
     part_size = across * tiles * tile.rows * tile.panel

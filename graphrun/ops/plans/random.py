@@ -11,6 +11,7 @@ from graphrun.graph.descriptor import Capabilities, KernelPlan, Launch, Spec
 
 _FLOATS = {"float16": 16, "float32": 32, "float64": 64}
 _INTEGERS = {"int32": 32, "int64": 64}
+_GPU_GROUP = 64
 _ITEMS_PER_UNIT = 4  # on a CPU: more than one a core, so that an interrupted core does not hold up the rest
 
 
@@ -83,6 +84,11 @@ def _plan(
             ("ulong", groups),
             ("ulong", per_item),
         ),
-        (-(-groups // per_item),),
+        *_sizes(-(-groups // per_item), on_cpu),
     )
     return KernelPlan((launch,), flops=count * flops_per_element)
+
+
+def _sizes(items: int, on_cpu: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Global and local size: single items are the unit of scheduling on a CPU."""
+    return ((items,), (1,)) if on_cpu else ((-(-items // _GPU_GROUP) * _GPU_GROUP,), (_GPU_GROUP,))
