@@ -3,25 +3,33 @@
  * Index convention.  Both layouts are [outer][row][column][inner]: NHWC has outer = images and inner = channels,
  * NCHW has outer = images * channels and inner = 1.  Window (p, q) covers the input pixels
  * (p * stride_h - top + i, q * stride_w - left + j), of which only real ones are visited.
- * Every kernel is a gather in a fixed order: an item makes `per_item` consecutive results of `chunk` inner
- * elements each, where chunk is inner (CPU) or 1 (GPU).  Offsets are in elements.
+ * Every kernel is a gather in a fixed order.  Offsets are in elements.  Two shapes of loop:
+ *   by element: an item makes `per_item` consecutive results of `chunk` inner elements each, where chunk is inner
+ *               (CPU) or 1 (GPU); count counts results;
+ *   by row      (GR_POOL_ROWS, for inner = 1 on a CPU): an item makes `per_item` rows, count counts rows; windows
+ *               move in the innermost loop, which compilers turn to vectors.
  *
  * NaN counts as a maximum; the first maximum of a window in row-major order takes its gradient.
  *
  * Entries, one a text, selected by GR_ENTRY_<entry>:
  *   max_pool            y of x
- *   max_pool_grad       dx of x, y, dy
+ *   max_pool_argmax     which pixel, row * width + column, is the first maximum of each window, of x and y
+ *   max_pool_grad       dx of these places and dy
  *   max_pool_grad_grad  ddy of x, y, ddx: ddx at the first maximum of each window
  *   avg_pool            y of x: the mean of the real pixels
  *   avg_pool_grad       dx of dy
- * Assumes: sizes of single dimensions fit an int; GR_POOL_VW is not above `chunk` (the last vector of a chunk is
+ * Assumes: the pixels of one image fit an int; GR_POOL_VW is not above `chunk` (the last vector of a chunk is
  * shifted back, so that some elements are made twice by the same item).
  * Defines:
  *   GR_POOL_REAL    element type; float where GR_POOL_HALF says that storage is half
- *   GR_POOL_MASK    type of a comparison of two: int for float, long for double (only read with VW > 1)
+ *   GR_POOL_MASK    integer of the same size, int for float and long for double: holds places and comparisons
+ *   GR_POOL_INTEGER elements are integers, which are never NaN
+ *   GR_POOL_ROWS    loops by row
  *   GR_POOL_LOWEST  max_pool of a window without a real pixel
  * Tunables:
- *   GR_POOL_VW      inner elements at once: 1, 2, 4, 8 or 16
+ *   GR_POOL_VW      by element: inner elements at once, 1, 2, 4, 8 or 16
+ *   GR_POOL_BLOCK   by row: pixels whose results are kept in private memory
+ *   GR_POOL_STRIDE  by row: stride_w, known when compiled
  */
 #ifndef GR_POOL_REAL
 #define GR_POOL_REAL float
@@ -35,9 +43,17 @@
 #ifndef GR_POOL_VW
 #define GR_POOL_VW 1
 #endif
+#ifndef GR_POOL_BLOCK
+#define GR_POOL_BLOCK 64
+#endif
+#ifndef GR_POOL_STRIDE
+#define GR_POOL_STRIDE stride_w
+#endif
 #ifndef GR_NAME
 #define GR_POOL_OWN_NAME
-#if defined(GR_ENTRY_max_pool_grad)
+#if defined(GR_ENTRY_max_pool_argmax)
+#define GR_NAME max_pool_argmax
+#elif defined(GR_ENTRY_max_pool_grad)
 #define GR_NAME max_pool_grad
 #elif defined(GR_ENTRY_max_pool_grad_grad)
 #define GR_NAME max_pool_grad_grad
@@ -60,6 +76,9 @@
 #if GR_POOL_VW == 1
 #define GR_POOL_VEC GR_POOL_REAL
 #define GR_POOL_HIT int
+#define GR_POOL_PLACE GR_POOL_MASK
+#define GR_POOL_LOAD_PLACE(p, k) ((p)[k])
+#define GR_POOL_STORE_PLACE(v, p, k) ((p)[k] = (v))
 #define GR_POOL_ANY(hit) (hit)
 #ifdef GR_POOL_HALF
 #define GR_POOL_LOAD(p, k) vload_half(k, p)
@@ -71,6 +90,9 @@
 #else
 #define GR_POOL_VEC GR_POOL_CAT(GR_POOL_REAL, GR_POOL_VW)
 #define GR_POOL_HIT GR_POOL_CAT(GR_POOL_MASK, GR_POOL_VW)
+#define GR_POOL_PLACE GR_POOL_HIT
+#define GR_POOL_LOAD_PLACE(p, k) GR_POOL_CAT(vload, GR_POOL_VW)(0, (p) + (k))
+#define GR_POOL_STORE_PLACE(v, p, k) GR_POOL_CAT(vstore, GR_POOL_VW)(v, 0, (p) + (k))
 #define GR_POOL_ANY(hit) any(hit)
 #ifdef GR_POOL_HALF
 #define GR_POOL_LOAD(p, k) GR_POOL_CAT(vload_half, GR_POOL_VW)(0, (p) + (k))
@@ -81,6 +103,11 @@
 #endif
 #endif
 
+#ifdef GR_POOL_INTEGER
+#define GR_POOL_BEATS(a, b) ((a) > (b))
+#else
+#define GR_POOL_BEATS(a, b) (((a) > (b)) | ((a) != (a)))
+#endif
 /* equal, or both NaN */
 #define GR_POOL_SAME(a, b) (((a) == (b)) | (((a) != (a)) & ((b) != (b))))
 
@@ -94,10 +121,12 @@
 #endif
 
 __kernel void GR_NAME(
-#if !defined(GR_ENTRY_avg_pool_grad)
+#if defined(GR_ENTRY_max_pool_grad)
+    __global const GR_POOL_MASK *places, ulong places_offset,
+#elif !defined(GR_ENTRY_avg_pool_grad)
     __global const GR_POOL_ELEMENT *x, ulong x_offset,
 #endif
-#if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_max_pool_grad_grad)
+#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad)
     __global const GR_POOL_ELEMENT *y, ulong y_offset,
 #endif
 #if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad)
@@ -106,7 +135,11 @@ __kernel void GR_NAME(
 #if defined(GR_ENTRY_max_pool_grad_grad)
     __global const GR_POOL_ELEMENT *ddx, ulong ddx_offset,
 #endif
+#if defined(GR_ENTRY_max_pool_argmax)
+    __global GR_POOL_MASK *out, ulong out_offset,
+#else
     __global GR_POOL_ELEMENT *out, ulong out_offset,
+#endif
     ulong count, ulong per_item, int inner, int chunk, int height, int width, int rows, int columns,
     int kernel_h, int kernel_w, int stride_h, int stride_w, int top, int left)
 {
@@ -114,6 +147,106 @@ __kernel void GR_NAME(
     const ulong end = min(begin + per_item, count);
     if (begin >= end)
         return;
+#ifdef GR_POOL_ROWS
+    out += out_offset;
+    for (ulong result = begin; result < end; ++result) {
+        const ulong outer = result / (uint)GR_POOL_OUT_H;
+        const int p = result % (uint)GR_POOL_OUT_H;
+        const ulong windows = outer * rows * columns;
+#if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad)
+        /* row p of the input: it is in window rows first_row to last_row */
+        const int last_row = min((p + top) / stride_h, rows - 1);
+        const int first_row = max((p + top - kernel_h + stride_h) / stride_h, 0) * (p + top >= kernel_h);
+        for (int block = 0; block < width; block += GR_POOL_BLOCK) {
+            const int size = min(GR_POOL_BLOCK, width - block);
+            GR_POOL_REAL sum[GR_POOL_BLOCK];
+            for (int v = 0; v < size; ++v)
+                sum[v] = 0;
+            for (int r = first_row; r <= last_row; ++r) {
+                __global const GR_POOL_ELEMENT *gradient = dy + dy_offset + windows + (ulong)r * columns;
+#if defined(GR_ENTRY_max_pool_grad)
+                __global const GR_POOL_MASK *chosen = places + places_offset + windows + (ulong)r * columns;
+#else
+                const int high = min(r * stride_h - top + kernel_h, height) - max(r * stride_h - top, 0);
+#endif
+                for (int j = 0; j < kernel_w; ++j) {
+                    /* window pixel j of window s is pixel s * stride - shift of the block */
+                    const int shift = left + block - j;
+                    const int first = max(shift + GR_POOL_STRIDE - 1, 0) / GR_POOL_STRIDE;
+                    const int last = size + shift > 0 ? min((size - 1 + shift) / GR_POOL_STRIDE, columns - 1) : -1;
+                    for (int s = first; s <= last; ++s) {
+                        const int v = s * GR_POOL_STRIDE - shift;
+#if defined(GR_ENTRY_max_pool_grad)
+                        sum[v] += chosen[s] == p * width + block + v ? GR_POOL_LOAD(gradient, s) : 0;
+#else
+                        const int wide = min(s * GR_POOL_STRIDE - left + kernel_w, width) -
+                            max(s * GR_POOL_STRIDE - left, 0);
+                        sum[v] += GR_POOL_LOAD(gradient, s) / (GR_POOL_REAL)(high * wide);
+#endif
+                    }
+                }
+            }
+            for (int v = 0; v < size; ++v)
+                GR_POOL_STORE(sum[v], out, result * width + block + v);
+        }
+#else
+        /* row p of the output */
+        const int first_row = max(p * stride_h - top, 0);
+        const int last_row = min(p * stride_h - top + kernel_h, height) - 1;
+        for (int block = 0; block < columns; block += GR_POOL_BLOCK) {
+            const int size = min(GR_POOL_BLOCK, columns - block);
+#if defined(GR_ENTRY_max_pool_argmax)
+            GR_POOL_MASK found[GR_POOL_BLOCK];
+            __global const GR_POOL_ELEMENT *maxima = y + y_offset + windows + (ulong)p * columns + block;
+#else
+            GR_POOL_REAL best[GR_POOL_BLOCK];
+#endif
+            for (int s = 0; s < size; ++s)
+#if defined(GR_ENTRY_max_pool_argmax)
+                found[s] = -1;
+#elif defined(GR_ENTRY_avg_pool)
+                best[s] = 0;
+#else
+                best[s] = (GR_POOL_REAL)(GR_POOL_LOWEST);
+#endif
+            for (int h = first_row; h <= last_row; ++h) {
+                __global const GR_POOL_ELEMENT *row = x + x_offset + (outer * height + h) * width;
+                for (int j = 0; j < kernel_w; ++j) {
+                    /* window pixel j of window s of the block is pixel s * stride + shift */
+                    const int shift = block * GR_POOL_STRIDE + j - left;
+                    const int first = shift >= 0 ? 0 : (GR_POOL_STRIDE - 1 - shift) / GR_POOL_STRIDE;
+                    const int last = shift < width ? min((width - 1 - shift) / GR_POOL_STRIDE, size - 1) : -1;
+                    for (int s = first; s <= last; ++s) {
+                        const GR_POOL_REAL value = GR_POOL_LOAD(row, s * GR_POOL_STRIDE + shift);
+#if defined(GR_ENTRY_max_pool_argmax)
+                        const GR_POOL_REAL largest = GR_POOL_LOAD(maxima, s);
+                        const int hit = (found[s] < 0) & GR_POOL_SAME(value, largest);
+                        found[s] = hit ? h * width + s * GR_POOL_STRIDE + shift : found[s];
+#elif defined(GR_ENTRY_avg_pool)
+                        best[s] += value;
+#else
+                        best[s] = GR_POOL_BEATS(value, best[s]) ? value : best[s];
+#endif
+                    }
+                }
+            }
+            const ulong target = result * columns + block;
+            for (int s = 0; s < size; ++s) {
+#if defined(GR_ENTRY_max_pool_argmax)
+                out[target + s] = found[s];
+#elif defined(GR_ENTRY_avg_pool)
+                const int start = (block + s) * GR_POOL_STRIDE - left;
+                const int wide = min(start + kernel_w, width) - max(start, 0);
+                GR_POOL_STORE(
+                    best[s] / (GR_POOL_REAL)max(max(last_row - first_row + 1, 0) * wide, 1), out, target + s);
+#else
+                GR_POOL_STORE(best[s], out, target + s);
+#endif
+            }
+        }
+#endif
+    }
+#else
     const uint parts = inner / chunk;
     ulong rest = begin;
     uint part = rest % parts;
@@ -125,10 +258,10 @@ __kernel void GR_NAME(
     const ulong line = (ulong)width * inner;
     out += out_offset;
     for (ulong result = begin; result < end; ++result) {
-#if !defined(GR_ENTRY_avg_pool_grad)
+#if !defined(GR_ENTRY_avg_pool_grad) && !defined(GR_ENTRY_max_pool_grad)
         __global const GR_POOL_ELEMENT *image = x + x_offset + outer * height * line + part * chunk;
 #endif
-#if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_max_pool_grad_grad)
+#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad)
         __global const GR_POOL_ELEMENT *maxima = y + y_offset + (outer * rows * columns) * inner + part * chunk;
 #endif
 #if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad)
@@ -150,30 +283,30 @@ __kernel void GR_NAME(
             const int c = min(step, chunk - GR_POOL_VW);
             const ulong target = result * chunk + c;
 #if defined(GR_ENTRY_max_pool_grad)
-            const GR_POOL_VEC value = GR_POOL_LOAD(image, p * line + (ulong)q * inner + c);
+            __global const GR_POOL_MASK *chosen =
+                places + places_offset + (outer * rows * columns) * inner + part * chunk;
+            const GR_POOL_PLACE here = (GR_POOL_PLACE)(p * width + q);
+            const GR_POOL_VEC zero = 0;
             GR_POOL_VEC sum = 0;
             for (int r = first_row; r <= last_row; ++r) {
                 for (int s = first_column; s <= last_column; ++s) {
                     const ulong place = ((ulong)r * columns + s) * inner + c;
-                    const GR_POOL_VEC largest = GR_POOL_LOAD(maxima, place);
-                    GR_POOL_HIT hit = GR_POOL_SAME(value, largest);
-                    /* an earlier pixel of the window may have the same value */
-                    const int start = max(s * stride_w - left, 0);
-                    const int stop = min(s * stride_w - left + kernel_w, width);
-                    for (int h = max(r * stride_h - top, 0); h <= p && GR_POOL_ANY(hit); ++h) {
-                        const int bound = h < p ? stop : q;
-                        for (int v = start; v < bound; ++v) {
-                            const GR_POOL_VEC other = GR_POOL_LOAD(image, h * line + (ulong)v * inner + c);
-                            hit &= !GR_POOL_SAME(other, largest);
-                        }
-                    }
-                    if (GR_POOL_ANY(hit)) {
-                        const GR_POOL_VEC zero = 0;
-                        sum += hit ? GR_POOL_LOAD(gradient, place) : zero;
-                    }
+                    const GR_POOL_HIT hit = GR_POOL_LOAD_PLACE(chosen, place) == here;
+                    sum += hit ? GR_POOL_LOAD(gradient, place) : zero;
                 }
             }
             GR_POOL_STORE(sum, out, target);
+#elif defined(GR_ENTRY_max_pool_argmax)
+            const GR_POOL_VEC largest = GR_POOL_LOAD(maxima, ((ulong)p * columns + q) * inner + c);
+            GR_POOL_PLACE found = -1;
+            for (int h = first_row; h <= last_row; ++h) {
+                for (int v = first_column; v <= last_column; ++v) {
+                    const GR_POOL_VEC value = GR_POOL_LOAD(image, h * line + (ulong)v * inner + c);
+                    const GR_POOL_HIT hit = (found < 0) & GR_POOL_SAME(value, largest);
+                    found = hit ? (GR_POOL_PLACE)(h * width + v) : found;
+                }
+            }
+            GR_POOL_STORE_PLACE(found, out, target);
 #elif defined(GR_ENTRY_avg_pool_grad)
             GR_POOL_VEC sum = 0;
             for (int r = first_row; r <= last_row; ++r) {
@@ -216,7 +349,7 @@ __kernel void GR_NAME(
             for (int h = first_row; h <= last_row; ++h) {
                 for (int v = first_column; v <= last_column; ++v) {
                     const GR_POOL_VEC value = GR_POOL_LOAD(image, h * line + (ulong)v * inner + c);
-                    best = ((value > best) | (value != value)) ? value : best;
+                    best = GR_POOL_BEATS(value, best) ? value : best;
                 }
             }
             GR_POOL_STORE(best, out, target);
@@ -234,17 +367,24 @@ __kernel void GR_NAME(
             }
         }
     }
+#endif
 }
 
 #undef GR_POOL_REAL
 #undef GR_POOL_MASK
 #undef GR_POOL_LOWEST
 #undef GR_POOL_VW
+#undef GR_POOL_BLOCK
+#undef GR_POOL_STRIDE
 #undef GR_POOL_CAT_
 #undef GR_POOL_CAT
 #undef GR_POOL_ELEMENT
 #undef GR_POOL_VEC
 #undef GR_POOL_HIT
+#undef GR_POOL_PLACE
+#undef GR_POOL_LOAD_PLACE
+#undef GR_POOL_STORE_PLACE
+#undef GR_POOL_BEATS
 #undef GR_POOL_ANY
 #undef GR_POOL_LOAD
 #undef GR_POOL_STORE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import Capabilities, KernelPlan, Launch, Spec
@@ -77,32 +77,61 @@ def _plan(
     r, c = windows(
         (height, width), attrs["ksize"], attrs["strides"], (1, 1), attrs.get("padding", "VALID"), entry
     )
-    pixels = outer * (height * width if makes_input else r.output * c.output)
-    if not pixels * inner:
+    inputs, outputs = outer * height * width * inner, outer * r.output * c.output * inner
+    if not (inputs if makes_input else outputs):
         return KernelPlan(())
-    on_cpu = device.kind == "cpu"
-    chunk = inner if on_cpu else 1
-    count = pixels * (inner // chunk)
-    reads = _reads_per_pixel(r, c, makes_input) * chunk
-    share = -(-count // (device.compute_units * _ITEMS_PER_UNIT))
+    geometry = _Geometry(outer, inner, r, c, dtype, device)
+    buffers = tuple(("in", k) for k in range(len(ins)))
+    if entry != "max_pool_grad":
+        return KernelPlan((_launch(entry, geometry, makes_input, (*buffers, ("out", 0))),), flops=inputs)
+    # first which pixel each window chose, then every pixel asks its windows
+    launches = [_launch(entry, geometry, True, (("scratch", 0), ("in", 2), ("out", 0)))]
+    if outputs:
+        first = (("in", 0), ("in", 1), ("scratch", 0))
+        launches.insert(0, _launch("max_pool_argmax", geometry, False, first))
+    return KernelPlan(tuple(launches), (max(outputs, 1) * (8 if dtype.name == "float64" else 4),), 2 * inputs)
+
+
+class _Geometry(NamedTuple):
+    """Elements lie as (outer, rows, columns, inner); one of outer and inner holds the channels."""
+
+    outer: int
+    inner: int
+    rows: Window
+    columns: Window
+    dtype: DType
+    device: Capabilities
+
+
+def _launch(entry: str, g: _Geometry, makes_input: bool, buffers: tuple[tuple[str, int], ...]) -> Launch:
+    r, c = g.rows, g.columns
+    on_cpu = g.device.kind == "cpu"
+    by_row = on_cpu and g.inner == 1 and entry != "max_pool_grad_grad"
+    chunk = g.inner if on_cpu else 1
+    line = c.input if makes_input else c.output
+    lines = g.outer * (r.input if makes_input else r.output)
+    count = lines if by_row else lines * line * (g.inner // chunk)
+    reads = _reads_per_pixel(r, c, makes_input) * (line if by_row else chunk)
+    share = -(-count // (g.device.compute_units * _ITEMS_PER_UNIT))
     per_item = min(count, max(share, _ITEM_READS // reads, 1)) if on_cpu else 1
     items = -(-count // per_item)
     sizes = ((items,), (1,)) if on_cpu else ((-(-items // _GPU_GROUP) * _GPU_GROUP,), (_GPU_GROUP,))
-    launch = Launch(
+    defines = _defines(entry, g.dtype, _vector(g.dtype, chunk, g.device))
+    if by_row:
+        defines += (("GR_POOL_ROWS", 1), ("GR_POOL_STRIDE", c.stride))
+    return Launch(
         "pool.cl",
         entry,
-        _defines(entry, dtype, _vector(dtype, chunk, device)),
+        defines,
         (
-            *(("in", k) for k in range(len(ins))),
-            ("out", 0),
+            *buffers,
             ("ulong", count),
             ("ulong", per_item),
-            *(("int", v) for v in (inner, chunk, height, width, r.output, c.output)),
+            *(("int", v) for v in (g.inner, chunk, r.input, c.input, r.output, c.output)),
             *(("int", v) for v in (r.kernel, c.kernel, r.stride, c.stride, r.before, c.before)),
         ),
         *sizes,
     )
-    return KernelPlan((launch,), flops=pixels * inner * _reads_per_pixel(r, c, makes_input))
 
 
 def _reads_per_pixel(r: Window, c: Window, makes_input: bool) -> int:
@@ -129,5 +158,5 @@ def _defines(entry: str, dtype: DType, vector: int) -> tuple[tuple[str, Any], ..
     if dtype.name == "float16":
         defines.append(("GR_POOL_HALF", 1))
     if not dtype.is_floating:
-        defines.append(("GR_POOL_LOWEST", _LOWEST[dtype.compute]))
+        defines += [("GR_POOL_INTEGER", 1), ("GR_POOL_LOWEST", _LOWEST[dtype.compute])]
     return tuple(defines)
