@@ -8,8 +8,9 @@
 //
 // Index convention: C is (m, n), row-major, matrices of the batch one behind the other.  A is (m, k) with
 // row stride lda, or (k, m) with TRANS_A; B is (k, n) with row stride ldb, or (n, k) with TRANS_B.  The
-// batch index b = (b0 * d1 + b1) * d2 + b2 is get_global_id(2); operand x starts at b0 * xs0 + b1 * xs1 +
-// b2 * xs2 (x_start, so that a launch can take a part of the batch), and a stride of 0 broadcasts.  All strides and offsets count elements.
+// batch index is b = (b0 * d1 + b1) * d2 + b2; operand x starts at x_start + b0 * xs0 + b1 * xs1 + b2 * xs2,
+// and a stride of 0 broadcasts.  A launch can take a part of the batch: x_start is not 0 then.  All strides
+// and offsets count elements.
 //
 // Assumptions: no alignment beyond the element's; nothing is read or written outside the operands; values
 // outside a matrix never meet values inside one, so NaN and infinity propagate as in NumPy; m, n >= 1;
@@ -21,7 +22,15 @@
 //   work-item).  Local size: (TN / RN, TM / RM, 1) for gemm_local, else (1, 1, 1).
 
 #ifndef GR_NAME
+#if defined(GEMM_PACK)
+#define GR_NAME gemm_pack
+#elif defined(GEMM_DOT)
+#define GR_NAME gemm_dot
+#elif defined(GEMM_LOCAL)
+#define GR_NAME gemm_local
+#else
 #define GR_NAME gemm_tile
+#endif
 #endif
 #ifndef REAL
 #define REAL float
@@ -102,13 +111,13 @@
         uint d2, ulong as0, ulong as1, ulong as2, ulong bs0, ulong bs1, ulong bs2, ulong a_start,        \
         ulong b_start, ulong c_start
 
-#define SEEK_BATCH                                                                                       \
+#define SEEK_BATCH(g_)                                                                                   \
     {                                                                                                    \
-        const ulong g = get_global_id(2);                                                                \
+        const ulong g = (g_);                                                                            \
         const ulong b0 = g / ((ulong)d1 * d2), b1 = g / d2 % d1, b2 = g % d2;                            \
-        a += a_offset + a_start + b0 * as0 + b1 * as1 + b2 * as2;                                                  \
-        b += b_offset + b_start + b0 * bs0 + b1 * bs1 + b2 * bs2;                                                  \
-        c += c_offset + c_start + g * m * n;                                                                       \
+        a += a_offset + a_start + b0 * as0 + b1 * as1 + b2 * as2;                                        \
+        b += b_offset + b_start + b0 * bs0 + b1 * bs1 + b2 * bs2;                                        \
+        c += c_offset + c_start + g * m * n;                                                             \
     }
 
 #if defined(GEMM_PACK)
@@ -118,8 +127,8 @@
 // TRANS_B the source is (cols, rows).  With width = cols the result is plain row-major.
 // Work-item (x, y, z): rows [x * chunk, x * chunk + chunk), panel y, matrix z.
 __kernel void GR_NAME(
-    __global const B_TYPE *src, ulong src_offset, __global REAL *dst, ulong dst_offset, uint rows, uint cols,
-    uint width, ulong ld, uint chunk, ulong src_batch, ulong dst_batch)
+    __global const B_TYPE *src, ulong src_offset, __global REAL *dst, ulong dst_offset, uint rows,
+    uint cols, uint width, ulong ld, uint chunk, ulong src_batch, ulong dst_batch)
 {
     const uint r_begin = get_global_id(0) * chunk, r_end = min(r_begin + chunk, rows);
     const uint c_begin = get_global_id(1) * width, c_end = min(c_begin + width, cols);
@@ -174,7 +183,7 @@ __kernel void GR_NAME(
 // The tile is MR by NV dot products, each summed in W lanes, and the lanes in order at the end.
 __kernel void GR_NAME(OPERANDS, uint groups)
 {
-    SEEK_BATCH
+    SEEK_BATCH(get_global_id(2))
     const uint i0 = get_global_id(1) * MR;
     const ulong j_begin = get_global_id(0) * (ulong)groups * NV;
     const ulong j_end = min((ulong)n, j_begin + (ulong)groups * NV);
@@ -217,17 +226,21 @@ __kernel void GR_NAME(OPERANDS, uint groups)
 
 #elif defined(GEMM_LOCAL)
 
-// Work-group (x, y, z): columns from x * TN, rows from y * TM, matrix z.  Both tiles lie in local memory
-// with k as the slow index; a work-item owns rows ly + i * (TM / RM) and columns lx + j * (TN / RN), so
-// that neighbours read neighbouring words.  Tiles are filled up with zeros on every side.
+// Work-group (x, 0, 0): columns from tile_x * TN, rows from tile_y * TM and a matrix of the batch, tile_x
+// running fastest; in one dimension, because some drivers take few groups in the others.  Both tiles lie in
+// local memory with k as the slow index; a work-item owns rows ly + i * (TM / RM) and columns
+// lx + j * (TN / RN), so that neighbours read neighbouring words.  Tiles are filled up with zeros on every
+// side.
 #define GROUP_X (TN / RN)
 #define GROUP_Y (TM / RM)
 __kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME(OPERANDS)
 {
     __local REAL at[TK][TM + 1], bt[TK][TN + 1]; // + 1: a transposing store spreads over the banks
-    SEEK_BATCH
+    const uint tiles_x = (n + TN - 1) / TN, tiles_y = (m + TM - 1) / TM;
+    const ulong group = get_group_id(0);
+    SEEK_BATCH(group / tiles_x / tiles_y)
     const uint lx = get_local_id(0), ly = get_local_id(1), local_id = ly * GROUP_X + lx;
-    const uint i0 = get_group_id(1) * TM, j0 = get_group_id(0) * TN;
+    const uint i0 = (uint)(group / tiles_x % tiles_y) * TM, j0 = (uint)(group % tiles_x) * TN;
     REAL acc[RM][RN];
 #pragma unroll
     for (uint i = 0; i < RM; ++i)
@@ -255,7 +268,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME
             bt[p][j] = j0 + j < n && p0 + p < k ? (REAL)B_LOAD(b + bt_index) : (REAL)0;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll
+#pragma unroll 4
         for (uint p = 0; p < TK; ++p) {
             REAL u[RN];
 #pragma unroll
@@ -352,13 +365,14 @@ static inline void CAT(GR_NAME, _step)(
     }
 }
 
-// Work-item (x, y, z): panel x of NR columns, `strips` strips of MR rows from row y * strips * MR, matrix
-// z.  With PACKED_B, B is in gemm_pack's panels of NR columns.  Otherwise n >= NR, B is read in place, and
-// the last panel starts further left, so that it ends with the matrix; it stores its own columns only.
+// Work-item (x, y, z): panel y of NR columns, `strips` strips of MR rows from row x * strips * MR, matrix z;
+// neighbours share a panel of B, which stays in the cache.  With PACKED_B, B is in gemm_pack's panels of NR
+// columns.  Otherwise n >= NR, B is read in place, and the last panel starts further left, so that it ends
+// with the matrix; it stores its own columns only.
 __kernel void GR_NAME(OPERANDS, uint strips)
 {
-    SEEK_BATCH
-    const uint panel = get_global_id(0);
+    SEEK_BATCH(get_global_id(2))
+    const uint panel = get_global_id(1);
     const uint j0 = panel * NR;
 #ifdef PACKED_B
     const uint lo = 0, hi = min((uint)NR, n - j0);
@@ -371,7 +385,7 @@ __kernel void GR_NAME(OPERANDS, uint strips)
     c += start;
     const ulong b_step = ldb;
 #endif
-    const uint i_begin = get_global_id(1) * strips * MR;
+    const uint i_begin = get_global_id(0) * strips * MR;
     const uint i_end = min(m, i_begin + strips * MR);
     uint p = 0;
     do {
@@ -383,8 +397,8 @@ __kernel void GR_NAME(OPERANDS, uint strips)
             __global const REAL *a_block = a + i * lda + p;
 #endif
             CAT(GR_NAME, _step)(
-                a_block, lda, b + p * b_step, b_step, c + (ulong)i * n, n, min((uint)MR, i_end - i), lo, hi,
-                kb, p == 0);
+                a_block, lda, b + p * b_step, b_step, c + (ulong)i * n, n, min((uint)MR, i_end - i), lo,
+                hi, kb, p == 0);
         }
         p += kb;
     } while (p < k);

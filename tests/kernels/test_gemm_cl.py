@@ -26,7 +26,7 @@ STYLES = {
     "gpu-small-groups": Capabilities(kind="gpu", compute_units=64, max_work_group_size=64),
 }
 Shape = tuple[int, ...]
-FLAGS = list(itertools.product((False, True), repeat=2))
+FLAGS: list[tuple[bool, bool]] = [(False, False), (False, True), (True, False), (True, True)]
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _check(cases: Iterable[MatmulCase]) -> None:
 def test_sizes_that_straddle_the_tiles(style: str, ta: bool, tb: bool) -> None:
     rng = np.random.default_rng(11)
     sizes = list(itertools.product(EDGES, EDGES, EDGES))
-    chosen = [sizes[i] for i in rng.choice(len(sizes), 60, replace=False)]
+    chosen = [sizes[i] for i in rng.choice(len(sizes), 45, replace=False)]
     chosen += [
         (1, 1, 1),
         (129, 129, 129),
@@ -132,17 +132,15 @@ def test_sizes_that_straddle_the_tiles(style: str, ta: bool, tb: bool) -> None:
 
 
 @pytest.mark.parametrize("style", ["cpu", "gpu"])
-@pytest.mark.parametrize(
-    "dtype", ["float16", "float64", "int8", "uint8", "int16", "int32", "int64", "uint64"]
-)
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int16", "int32", "int64"])
 def test_element_types(style: str, dtype: str) -> None:
     if dtype == "float64" and not opencl().fp64:
         pytest.skip("the OpenCL device has no double precision")
     rng = np.random.default_rng(12)
-    sizes = [(7, 33, 65), (65, 31, 300), (1, 17, 40), (33, 1, 40), (5, 129, 7)]
+    sizes = [(7, 33, 65), (65, 31, 300), (1, 17, 40), (33, 1, 40)]
     _check(
-        _random_case(rng, mnk, dtype, ta, tb, STYLES[style])
-        for mnk, (ta, tb) in itertools.product(sizes, FLAGS)
+        _random_case(rng, sizes[i % 4], dtype, *FLAGS[i * 3 // 4 % 4], capabilities=STYLES[style])
+        for i in range(8)
     )
 
 
@@ -198,6 +196,22 @@ def test_large_sizes_take_every_k_block_and_many_strips() -> None:
             [(130, 520, 600), (257, 130, 784), (515, 65, 300)], [(False, False), (True, False), (False, True)]
         )
     )
+
+
+def test_a_large_transposed_operand_is_copied_first() -> None:
+    rng = np.random.default_rng(17)
+    case = _random_case(rng, (1001, 300, 1700), ta=True)
+    assert [launch.entry for launch in case.plan.launches][0] == "gemm_pack"
+    _check([case, _random_case(rng, (1001, 260, 1700), ta=True, batch_a=(2, 1), batch_b=(2,))])
+
+
+def test_signed_and_unsigned_integers_share_kernels() -> None:
+    def defines(dtype: str) -> list[object]:
+        x = np.zeros((40, 40), dtype)
+        return [launch.defines for launch in _plan(x, x, False, True, CPU).launches]
+
+    for bits in (8, 32, 64):
+        assert defines(f"int{bits}") == defines(f"uint{bits}")
 
 
 def test_what_the_kernels_cannot_take_is_left_to_the_host() -> None:

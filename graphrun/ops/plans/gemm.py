@@ -224,7 +224,10 @@ def _launches(
             *extra,
         )  # fmt: skip
         count = prod(d.size for d in dims)
-        global_size = (groups[0] * local_size[0], groups[1] * local_size[1], count * local_size[2])
+        if entry == "gemm_local":
+            global_size = (groups[0] * groups[1] * count * local_size[0], local_size[1], 1)
+        else:
+            global_size = (groups[0], groups[1], count)
         launches.append(Launch(_FILE, entry, tuple(defines.items()), args, global_size, local_size))
     return launches
 
@@ -243,19 +246,18 @@ def _storage_defines(problem: _Problem, a: _Operand, b: _Operand) -> dict[str, A
 def _plan_gpu(problem: _Problem, capabilities: Capabilities) -> tuple[list[Launch], list[int]]:
     real_bytes = _REAL_BYTES[problem.real]
     side = 16 if capabilities.max_work_group_size >= 256 else 8
-    rm = _block(problem.m, side)
-    rn = _block(problem.n, side)
     tk = 16
-    # Enough groups for the device count more than the reuse inside one.
-    while rm * rn > 1 and (rm > 1 or rn > 1):
+    blocks: tuple[tuple[int, int], ...]
+    if problem.m <= side:
+        blocks = ((1, 4), (1, 1)) if problem.n > side else ((1, 1),)
+    else:
+        blocks = ((4, 4), (2, 2), (1, 1)) if problem.n > side else ((4, 1), (1, 1))
+    for rm, rn in blocks:  # noqa: B007 - the last block is taken where none suits
+        # Enough groups for the device count more than the reuse inside one.
         groups = _ceil(problem.m, side * rm) * _ceil(problem.n, side * rn) * problem.batch_count
         local_bytes = tk * (side * rm + side * rn + 2) * real_bytes
         if groups >= 2 * capabilities.compute_units and local_bytes <= capabilities.local_mem_bytes:
             break
-        if rm >= rn:
-            rm //= 2
-        else:
-            rn //= 2
     defines = {
         "GEMM_LOCAL": 1, **_storage_defines(problem, problem.a, problem.b),
         "TM": side * rm, "TN": side * rn, "TK": tk, "RM": rm, "RN": rn,
@@ -264,11 +266,6 @@ def _plan_gpu(problem: _Problem, capabilities: Capabilities) -> tuple[list[Launc
     local_size = (side, side, 1)
     a, b, batch = problem.a, problem.b, problem.batch
     return _launches(problem, a, b, batch, "gemm_local", defines, groups_xy, local_size), []
-
-
-def _block(size: int, side: int) -> int:
-    """Rows (columns) a work-item owns: up to 4, and no more than the matrix can use."""
-    return 4 if size > 2 * side else 2 if size > side else 1
 
 
 # ---- CPUs -----------------------------------------------------------------------------------------
@@ -281,14 +278,17 @@ class _Tile(NamedTuple):
 
 
 # With 32 vector registers (AVX-512, and 4 lanes: NEON) a tile may hold 24 sums; with 16 (AVX2), 12.
-_TILES_32 = (
-    _Tile(6, 4, 1.0), _Tile(8, 2, 0.97), _Tile(4, 4, 0.9), _Tile(2, 4, 0.55), _Tile(1, 4, 0.3),
-    _Tile(4, 2, 0.75), _Tile(1, 2, 0.25), _Tile(8, 1, 0.7), _Tile(4, 1, 0.4), _Tile(1, 1, 0.15),
+# Few rows of the table, because each tile that is chosen is one more kernel to build.
+_TILES_32: tuple[_Tile, ...] = (
+    _Tile(6, 4, 1.0), _Tile(8, 2, 0.97), _Tile(4, 4, 0.9), _Tile(2, 8, 0.6), _Tile(1, 8, 0.33),
+    _Tile(1, 4, 0.3), _Tile(8, 1, 0.7), _Tile(1, 1, 0.15),
 )  # fmt: skip
-_TILES_16 = (
-    _Tile(6, 2, 1.0), _Tile(4, 2, 0.9), _Tile(2, 4, 0.7), _Tile(1, 4, 0.4), _Tile(1, 2, 0.25),
-    _Tile(8, 1, 0.8), _Tile(4, 1, 0.5), _Tile(1, 1, 0.15),
+_TILES_16: tuple[_Tile, ...] = (
+    _Tile(6, 2, 1.0), _Tile(2, 4, 0.7), _Tile(1, 8, 0.45), _Tile(8, 1, 0.8), _Tile(1, 1, 0.15),
 )  # fmt: skip
+
+# Rare types.
+_TILES_NARROW: tuple[_Tile, ...] = (_Tile(4, 2, 1.0), _Tile(4, 1, 0.6))
 
 
 def _lanes(real: str, capabilities: Capabilities) -> int:
@@ -302,14 +302,15 @@ def _plan_cpu(problem: _Problem, capabilities: Capabilities) -> tuple[list[Launc
         return _plan_dot(problem, lanes, capabilities)
     m, n, k = problem.m, problem.n, problem.k
     tiles = _TILES_16 if capabilities.vector_width_float == 8 else _TILES_32
+    if _REAL_BYTES[problem.real] < 4:
+        tiles = _TILES_NARROW
     tile, in_place = _choose_tile(problem, lanes, tiles)
     launches: list[Launch] = []
     scratch_bytes: list[int] = []
     a, b, batch = problem.a, problem.b, problem.batch
     defines = {"W": lanes, "MR": tile.mr, "NV": tile.nv}
     if k:  # without terms nothing is read
-        # Rows of a transposed A lie a whole matrix row apart: reading MR of them at each step is slow.
-        if a.half or (a.transposed and n > 4 * tile.nv * lanes):
+        if a.half or (a.transposed and _worth_packing_a(problem, tile, lanes)):
             a, batch = _pack(problem, "a", k, lanes, launches, scratch_bytes, batch)
         if not in_place:
             b, batch = _pack(problem, "b", tile.nv * lanes, lanes, launches, scratch_bytes, batch)
@@ -323,7 +324,7 @@ def _plan_cpu(problem: _Problem, capabilities: Capabilities) -> tuple[list[Launc
     strips = _ceil(m, tile.mr)
     per_item = _share(strips, panels * problem.batch_count, 2 * k * tile.mr * tile.nv * lanes, capabilities)
     defines = {**_storage_defines(problem, a, b), **defines}
-    groups = (panels, _ceil(strips, per_item))
+    groups = (_ceil(strips, per_item), panels)
     extra = (("uint", per_item),)
     launches += _launches(problem, a, b, batch, "gemm_tile", defines, groups, (1, 1, 1), extra)
     return launches, scratch_bytes
@@ -339,9 +340,8 @@ def _choose_tile(problem: _Problem, lanes: int, tiles: tuple[_Tile, ...]) -> tup
         width = tile.nv * lanes
         work = _ceil(m, tile.mr) * tile.mr * _ceil(n, width) * width * k / tile.weight
         can_read = n >= width and not problem.b.transposed and not problem.b.half
-        # In place each row of a panel lies on another page; how often that hurts grows with the strips.
         options = [(work + pack, False)] + (
-            [(work * _in_place_factor(n, tile, lanes), True)] if can_read else []
+            [(work * _in_place_factor(problem, tile, lanes), True)] if can_read else []
         )
         for cost, in_place in options:
             if best is None or cost < best[0]:
@@ -350,18 +350,35 @@ def _choose_tile(problem: _Problem, lanes: int, tiles: tuple[_Tile, ...]) -> tup
     return best[1], best[2]
 
 
-def _in_place_factor(n: int, tile: _Tile, lanes: int) -> float:
-    """Return how much longer a tile takes when B is not packed."""
-    return 1.0 if n <= tile.nv * lanes else 1.15
+def _worth_packing_a(problem: _Problem, tile: _Tile, lanes: int) -> bool:
+    """Return whether a transposed A is worth a copy: each step reads mr elements of another row of it."""
+    a_bytes = problem.m * problem.k * _REAL_BYTES[problem.real]
+    return a_bytes > 6 << 20 and problem.n > 4 * tile.nv * lanes
+
+
+def _in_place_factor(problem: _Problem, tile: _Tile, lanes: int) -> float:
+    """Return how much longer a tile takes when B is not packed: rows of a panel lie on many pages."""
+    b_bytes = problem.n * problem.k * _REAL_BYTES[problem.real]
+    row_bytes = tile.nv * lanes * _REAL_BYTES[problem.real]
+    if row_bytes >= 256:
+        return 1.0 if b_bytes <= 4 << 20 else 1.05
+    return 1.0 if b_bytes <= 2 << 20 else 1.15
 
 
 def _share(strips: int, others: int, flops_per_strip: int, capabilities: Capabilities) -> int:
     """Return how many strips one work-item takes: enough items for the cores, and none too small."""
-    wanted = max(8 * capabilities.compute_units, 1)
+    cores = max(capabilities.compute_units, 1)
+    wanted = 8 * cores
     by_balance = max(strips * others // wanted, 1)
     by_size = max(200_000 // max(flops_per_strip, 1), 1)  # an item costs about a microsecond
-    per_core = max(_ceil(strips * others, capabilities.compute_units), 1)
-    return min(max(min(by_balance, 32), min(by_size, per_core)), strips)
+    per_core = max(_ceil(strips * others, cores), 1)
+    per_item = min(max(min(by_balance, 32), min(by_size, per_core)), strips)
+    # Items of equal length, and a whole round of them for all cores.
+    items = _ceil(strips, per_item)
+    if items > 1:
+        while items * others % cores and items < strips:
+            items += 1
+    return _ceil(strips, items)
 
 
 def _pack(
