@@ -33,7 +33,7 @@ class DType:
         self.onnx_code = onnx_code
         self.size_bytes = self.numpy.itemsize
         self.kind = self.numpy.kind
-        self._hash = hash(self.numpy)
+        self._hash = hash(("graphrun dtype", name))  # unlike that of any name or NumPy dtype
 
     @property
     def is_floating(self) -> bool:
@@ -127,7 +127,7 @@ _ALIASES: dict[Any, DType] = {
     float: float32, int: int32, bool: bool_,
 }  # fmt: skip
 for _d in ALL:
-    _ALIASES.update({_d: _d, _d.name: _d, _d.numpy: _d, _d.numpy.type: _d})
+    _ALIASES.update({_d.name: _d, _d.numpy: _d, _d.numpy.type: _d})
 
 
 def as_dtype(value: Any) -> DType:
@@ -138,6 +138,8 @@ def as_dtype(value: Any) -> DType:
     DTypeError
         If graphrun has no such element type.
     """
+    if type(value) is DType:
+        return value
     try:
         return _ALIASES[value]
     except (KeyError, TypeError):

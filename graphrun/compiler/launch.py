@@ -1,0 +1,163 @@
+"""From a node of an OpenCL device to launches: kernel text, arguments and sizes.
+
+Buffers are still symbolic here: ``("in", k)``, ``("out", k)`` and ``("scratch", k)``; the lowering puts
+places in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphrun.compiler import codegen
+from graphrun.compiler.fusion import Group
+from graphrun.compiler.ir import Node
+from graphrun.graph.descriptor import Capabilities, Index, Kernel, Launch, Reduce
+from graphrun.kernel_files import kernel_source
+from graphrun.shapes import normalize_axes, num_elements
+
+# Below this many elements a second work-item on a CPU costs more than it saves.
+CPU_GRAIN = 16384
+CPU_ITEMS_PER_UNIT = 4
+GPU_GROUP = 128
+GPU_GROUPS_PER_UNIT = 32
+# Work units that a reduction should have, so that every compute unit gets some.
+REDUCE_UNITS_PER_CU = {"cpu": 4, "gpu": 512}
+MIN_SPLIT_LENGTH = 4096
+
+
+@dataclass(frozen=True)
+class KernelLaunch:
+    """One launch with symbolic buffers."""
+
+    name: str
+    text: str
+    args: tuple[tuple[str, Any], ...]
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None
+    label: str
+    flops: int = 0
+
+
+def _named(prefix: str, text: str) -> tuple[str, str]:
+    """The kernel's name, made of its text so that equal ones are one, and the text that bears it."""
+    name = f"{prefix}_{hashlib.sha1(text.encode()).hexdigest()[:12]}"
+    return name, text.replace("GR_KERNEL", name)
+
+
+def sizes(n: int, cost: int, capabilities: Capabilities) -> tuple[tuple[int], tuple[int]]:
+    """Global and local size for `n` pieces of work of about `cost` elements each."""
+    if capabilities.kind == "cpu":
+        wanted = max(1, n * cost // CPU_GRAIN)
+        return (min(wanted, n, capabilities.compute_units * CPU_ITEMS_PER_UNIT),), (1,)
+    group = min(GPU_GROUP, capabilities.max_work_group_size)
+    groups = min(-(-n // group), capabilities.compute_units * GPU_GROUPS_PER_UNIT)
+    return (groups * group,), (group,)
+
+
+def fused_launch(node: Node, group: Group, capabilities: Capabilities, in_place: int | None) -> KernelLaunch:
+    """The launch of a fused group, or of a view that must be made."""
+    out = node.specs[0]
+    n = num_elements(out.shape) or 0
+    name, text = _named("fused", codegen.elementwise(group, node.input_specs, out, in_place))
+    args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k != in_place]
+    args += [("out", 0), ("ulong", n)]
+    flops = sum(getattr(i.op.opencl, "flops", 1) for i in group.instructions)
+    global_size, local_size = sizes(n, max(1, flops // 4), capabilities)
+    return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)
+
+
+def node_launches(node: Node, capabilities: Capabilities) -> tuple[list[KernelLaunch], tuple[int, ...]]:
+    """The launches of an unfused node, and the bytes of the scratch buffers that they share."""
+    descriptor = node.op.descriptor(node.input_specs, node.attrs)
+    if isinstance(descriptor, Index):
+        return [_index_launch(node, descriptor, capabilities)], ()
+    if isinstance(descriptor, Reduce):
+        return _reduce_launches(node, descriptor, capabilities)
+    if isinstance(descriptor, Kernel):
+        plan = descriptor.plan(node.input_specs, node.specs, node.attrs, capabilities)
+        assert plan is not None, "placement asked the same question"
+        launches = [_file_launch(node, launch) for launch in plan.launches]
+        if launches and plan.flops:
+            last = launches[-1]
+            launches[-1] = KernelLaunch(
+                last.name, last.text, last.args, last.global_size, last.local_size, last.label, plan.flops
+            )
+        return launches, plan.scratch_bytes
+    raise AssertionError(f"{node.op.name} has no launch of its own")
+
+
+def _index_launch(node: Node, descriptor: Index, capabilities: Capabilities) -> KernelLaunch:
+    out = node.specs[0]
+    n = num_elements(out.shape) or 0
+    text = codegen.index_kernel(descriptor, node.input_specs, out, node.attrs, node.op.name)
+    name, text = _named("index", text)
+    args = (*[("in", k) for k in range(len(node.inputs))], ("out", 0), ("ulong", n))
+    global_size, local_size = sizes(n, 4, capabilities)
+    return KernelLaunch(name, text, args, global_size, local_size, node.op.name)
+
+
+def _reduce_launches(
+    node: Node, reduce: Reduce, capabilities: Capabilities
+) -> tuple[list[KernelLaunch], tuple[int, ...]]:
+    x, out = node.input_specs[0], node.specs[0]
+    shape: Sequence[int] = x.shape  # type: ignore[assignment]
+    axes = normalize_axes(node.attrs.get("axis"), len(shape))
+    outputs = num_elements(out.shape) or 0
+    length = math.prod(shape[a] for a in axes)
+    label = node.op.name
+    inout = (("in", 0), ("out", 0))
+    if reduce.arg:
+        name, text = _named("arg", codegen.arg_kernel(reduce, x, out, axes[0], node.attrs, label))
+        sized = sizes(outputs, length, capabilities)
+        return [KernelLaunch(name, text, (*inout, ("ulong", outputs)), *sized, label, outputs * length)], ()
+    units = codegen.column_units(shape, axes)
+    units = outputs if units is None else units
+    wanted = REDUCE_UNITS_PER_CU[capabilities.kind] * capabilities.compute_units
+    splits = max(1, min(wanted // max(units, 1), length * max(outputs, 1) // CPU_GRAIN, length // 64))
+    if capabilities.kind == "gpu" and length >= MIN_SPLIT_LENGTH // 16:
+        splits = max(splits, min(wanted // max(units, 1), length // 32))
+    if splits <= 1:
+        text = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, 1, "all", label)
+        name, text = _named("reduce", text)
+        sized = sizes(units, length * outputs // max(units, 1), capabilities)
+        return [KernelLaunch(name, text, (*inout, ("ulong", units)), *sized, label, outputs * length)], ()
+    splits = -(-length // -(-length // splits))  # no part is empty
+    first = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "first", label)
+    second = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "second", label)
+    accumulator_bytes = {"double": 8, "long": 8, "ulong": 8}.get(x.dtype.compute, 4)
+    name1, text1 = _named("reduce", first)
+    name2, text2 = _named("reduce", second)
+    n = units * splits
+    return [
+        KernelLaunch(name1, text1, (("in", 0), ("scratch", 0), ("ulong", n)),
+                     *sizes(n, length * outputs // n, capabilities), label, outputs * length),
+        KernelLaunch(name2, text2, (("scratch", 0), ("out", 0), ("ulong", outputs)),
+                     *sizes(outputs, splits, capabilities), f"{label} (second stage)"),
+    ], (splits * outputs * accumulator_bytes,)  # fmt: skip
+
+
+def _file_launch(node: Node, launch: Launch) -> KernelLaunch:
+    defines = dict(launch.defines)
+    defines.setdefault(f"GR_ENTRY_{launch.entry}", 1)
+    head = "".join(f"#define {k} {v}\n" for k, v in defines.items())
+    tail = "".join(f"#undef {k}\n" for k in defines)
+    body = f"{head}#define GR_NAME GR_KERNEL\n{kernel_source(launch.file)}\n#undef GR_NAME\n{tail}"
+    name, text = _named(launch.entry, body)
+    return KernelLaunch(
+        name, text, launch.args, launch.global_size, launch.local_size, f"{node.op.name}:{launch.entry}"
+    )
+
+
+def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:
+    """One OpenCL program of the kernels, each text once."""
+    parts = [f"#define GR_CHUNKED {int(capabilities.kind == 'cpu')}\n"]
+    if capabilities.fp64:
+        parts.append("#define GR_FP64 1\n")
+    unique = list(dict.fromkeys(texts))
+    if any("gr_" in text for text in unique):
+        parts.append(kernel_source("math.cl"))
+    return "\n".join([*parts, codegen.PRELUDE, *unique])

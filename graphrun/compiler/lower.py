@@ -1,0 +1,434 @@
+"""Last pass: from a placed program to a `Plan`.
+
+Order: what only becomes a state's new value runs last, on devices after everything on the host, so that a
+run that fails has changed no variable, and so that an update may be written over the old value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from graphrun.compiler.fusion import FUSED, Group, is_contiguous, view_group, view_map
+from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
+from graphrun.compiler.launch import KernelLaunch, fused_launch, node_launches, program_source
+from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
+from graphrun.compiler.placement import Target
+from graphrun.compiler.plan import (
+    BufferInfo,
+    CopyStep,
+    DownloadStep,
+    HostStep,
+    LaunchStep,
+    Origin,
+    Place,
+    Plan,
+    Step,
+    UploadStep,
+    size_bytes,
+)  # fmt: skip
+from graphrun.device_names import NUMPY, runs_kernels
+from graphrun.graph.descriptor import Spec
+from graphrun.graph.traverse import topological_order
+from graphrun.shapes import num_elements
+
+_PURE_INPUTS = (CONST, FEED, STATE)
+
+
+def lower(program: Program, target: Target) -> Plan:
+    """Run the pass."""
+    return _Lowering(program, target).run()
+
+
+def schedule(program: Program) -> list[Node]:
+    """The order in which nodes run: as they stand, with nodes that only make updates last."""
+    used = {n for node in program.nodes for n, _ in node.inputs}
+
+    def rank(node: Node) -> int:
+        if node in used or node.op in _PURE_INPUTS:
+            return 0
+        return 2 if runs_kernels(node.device) else 1
+
+    return topological_order(program.nodes, lambda node: [n for n, _ in node.inputs], rank)
+
+
+class _Lowering:
+    """Steps are made with `Place.buffer` holding a key; numbers replace the keys once lives are known."""
+
+    def __init__(self, program: Program, target: Target) -> None:
+        self.program = program
+        self.target = target
+        self.plan = Plan()
+        self.registers: dict[Value, int] = {}
+        self.register_specs: list[Spec] = []
+        self.places: dict[tuple[Value, str], Place] = {}
+        self.texts: dict[str, list[str]] = {}
+        self.scratch = 0
+        self.slot_bytes: dict[Any, int] = {}
+        self.device_of: dict[Any, str] = {}
+        self.fixed: dict[Any, BufferInfo] = {}  # keys that are states or constants
+        self.update_of: dict[Value, list[StateKey]] = {}
+        for key, value in program.updates.items():
+            self.update_of.setdefault(value, []).append(key)
+        # How often each value is still read, views counted as their source.
+        self.uses: dict[Value, int] = {}
+        for node in program.nodes:
+            if not self._is_alias(node):
+                for v in node.inputs:
+                    self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
+        for v in program.fetches:
+            if v is not None:
+                self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
+        for v in program.updates.values():
+            self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
+
+    # -- values -------------------------------------------------------------------------------
+
+    def _is_alias(self, node: Node) -> bool:
+        if node.op is FUSED or not runs_kernels(node.device):
+            return False
+        maps = [view_map(node, i) for i in range(len(node.specs))]
+        return all(m is not None and is_contiguous(m) for m in maps) and bool(maps)
+
+    def root(self, value: Value) -> Value:
+        while self._is_alias(value[0]):
+            value = value[0].inputs[0]
+        return value
+
+    def origin(self, node: Node) -> Origin:
+        return Origin(node.op.name, node.name, node.site)
+
+    def new_register(self, spec: Spec) -> int:
+        self.register_specs.append(spec)
+        return len(self.register_specs) - 1
+
+    def register(self, value: Value) -> int:
+        """The register of a host value; constants and states are brought there when first asked for."""
+        if value not in self.registers:
+            node, i = value
+            r = self.registers[value] = self.new_register(node.specs[i])
+            if node.op is CONST:
+                self.plan.constants.append((r, node.attrs["value"].array))
+            elif node.op is STATE:
+                self.plan.host_states.append((r, node.attrs["key"]))
+            else:
+                place = self.places[(value, node.device)]
+                self.plan.steps.append(DownloadStep(node.device, place, r, self.origin(node)))
+        return self.registers[value]
+
+    def place(self, value: Value, device: str) -> Place:
+        """Where a value lies on `device`."""
+        found = self.places.get((value, device))
+        if found is not None:
+            return found
+        node, i = value
+        spec = node.specs[i]
+        if node.op is CONST:
+            array = node.attrs["value"].array
+            key: Any = ("const", id(array), device)
+            self.fixed[key] = BufferInfo(device, "constant", size_bytes(spec), array=array)
+            found = Place(key, 0, spec)
+        elif node.op is STATE:
+            found = self.state_place(node.attrs["key"], spec, device)
+        elif node.op is FEED:
+            key = ("value", value, device)
+            found = self.new_place(key, spec, device)
+            self.plan.steps.append(UploadStep(device, self.registers[value], found, self.origin(node)))
+        elif self._is_alias(node):
+            m = view_map(node, i)
+            source = self.place(node.inputs[0], device)
+            found = Place(source.buffer, source.offset + m.offset, spec)  # type: ignore[union-attr]
+        else:
+            raise AssertionError(f"{node} has not been lowered")
+        self.places[(value, device)] = found
+        return found
+
+    def new_place(self, key: Any, spec: Spec, device: str) -> Place:
+        self.slot_bytes[key] = size_bytes(spec)
+        self.device_of[key] = device
+        return Place(key, 0, spec)
+
+    def state_place(self, key: StateKey, spec: Spec, device: str) -> Place:
+        buffer: Any = ("state", key, device)
+        self.fixed[buffer] = BufferInfo(device, "state", size_bytes(spec), state=key)
+        return Place(buffer, 0, spec)
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def run(self) -> Plan:
+        plan, program = self.plan, self.program
+        for _, node in program.feeds:
+            r = self.registers[(node, 0)] = self.new_register(node.specs[0])
+            plan.feeds.append((r, node.specs[0]))
+        for node in schedule(program):
+            if node.op in _PURE_INPUTS or self._is_alias(node):
+                continue
+            if node.op is COPY:
+                self._copy(node)
+            elif runs_kernels(node.device):
+                self._launches(node)
+            else:
+                self._host(node)
+        plan.fetches = [None if v is None else self.fetch(v) for v in program.fetches]
+        self._updates()
+        plan.read_states = list(program.states)
+        plan.state_specs = {k: n.specs[0] for k, n in program.states.items()}
+        plan.state_specs.update(
+            {k: v[0].specs[v[1]] for k, v in program.updates.items() if k not in program.states}
+        )
+        self._assign_buffers()
+        for device, texts in self.texts.items():
+            plan.sources[device] = program_source(texts, self.target.capabilities[device])
+        return plan
+
+    def fetch(self, value: Value) -> int:
+        """The register of a fetched value, on whichever device it is."""
+        root = value if value in self.registers else self._host_source(value)
+        if root is not None:
+            return self.register(root)
+        node = value[0]
+        r = self.registers[value] = self.new_register(node.specs[value[1]])
+        place = self.place(value, node.device)
+        self.plan.steps.append(DownloadStep(node.device, place, r, self.origin(node)))
+        return r
+
+    def _host_source(self, value: Value) -> Value | None:
+        return value if value[0].op in _PURE_INPUTS else None
+
+    def _use(self, node: Node) -> None:
+        for v in node.inputs:
+            self.uses[self.root(v)] -= 1
+
+    def _host(self, node: Node) -> None:
+        inputs = tuple(self.register(v) for v in node.inputs)
+        outputs = []
+        for i, spec in enumerate(node.specs):
+            r = self.registers[(node, i)] = self.new_register(spec)
+            outputs.append(r)
+        self._use(node)
+        assert node.op.numpy is not None, f"{node.op.name} should have been replaced"
+        self.plan.steps.append(
+            HostStep(
+                node.op.numpy, inputs, tuple(outputs), node.attrs, self.origin(node), node.specs, node.note
+            )
+        )
+
+    def _copy(self, node: Node) -> None:
+        value, spec = node.inputs[0], node.specs[0]
+        source = value[0].device
+        self._use(node)
+        if runs_kernels(source):
+            self.place(value, source)
+            r = self.registers.get(value)
+            if r is None:
+                r = self.registers[value] = self.new_register(spec)
+                step = DownloadStep(source, self.places[(value, source)], r, self.origin(node))
+                self.plan.steps.append(step)
+        else:
+            r = self.register(value)
+        if node.device == NUMPY:
+            self.registers[(node, 0)] = r
+        else:
+            place = self.new_place(("value", (node, 0), node.device), spec, node.device)
+            self.places[((node, 0), node.device)] = place
+            self.plan.steps.append(UploadStep(node.device, r, place, self.origin(node)))
+
+    def _launches(self, node: Node) -> None:
+        device = node.device
+        capabilities = self.target.capabilities[device]
+        in_places = [self.place(v, device) for v in node.inputs]
+        self._use(node)
+        out_places: list[Place] = []
+        launches: list[KernelLaunch] = []
+        scratch_bytes: tuple[int, ...] = ()
+        if node.op is FUSED:
+            in_place, target = self._in_place(node, in_places)
+            out_places = [target or self.new_place(("value", (node, 0), device), node.specs[0], device)]
+            launches = [fused_launch(node, node.attrs["group"], capabilities, in_place)]
+        else:
+            for i, spec in enumerate(node.specs):
+                m = view_map(node, i)
+                place = self.new_place(("value", (node, i), device), spec, device)
+                out_places.append(place)
+                if m is not None and num_elements(spec.shape):
+                    group = view_group(m, spec.dtype)
+                    single = Node(FUSED, node.inputs[:1], {}, (spec,), node.origin, device)
+                    launch = fused_launch(single, group, capabilities, None)
+                    self._emit(node, [launch], in_places, [place], [])
+            if view_map(node, 0) is None:
+                launches, scratch_bytes = node_launches(node, capabilities)
+        for i, place in enumerate(out_places):
+            self.places[((node, i), device)] = place
+        scratch = []
+        for count in scratch_bytes:
+            self.scratch += 1
+            key = ("scratch", self.scratch)
+            self.slot_bytes[key] = count
+            self.device_of[key] = device
+            scratch.append(Place(key, 0, node.specs[0]))
+        self._emit(node, launches, in_places, out_places, scratch)
+
+    def _emit(
+        self, node: Node, launches: list[KernelLaunch], ins: list[Place], outs: list[Place],
+        scratch: list[Place],
+    ) -> None:  # fmt: skip
+        if not any(num_elements(p.spec.shape) for p in outs):
+            return  # nothing to write
+        where = {"in": ins, "out": outs, "scratch": scratch}
+        for launch in launches:
+            args = tuple(("buffer", where[k][v]) if k in where else (k, v) for k, v in launch.args)
+            self.texts.setdefault(node.device, []).append(launch.text)
+            read = sum(where[k][v].size_bytes for k, v in launch.args if k == "in")
+            written = sum(where[k][v].size_bytes for k, v in launch.args if k == "out")
+            self.plan.steps.append(
+                LaunchStep(
+                    node.device, launch.name, args, launch.global_size, launch.local_size,
+                    self.origin(node), launch.label, read, written, launch.flops,
+                )
+            )  # fmt: skip
+
+    def _in_place(self, node: Node, ins: list[Place]) -> tuple[int | None, Place | None]:
+        """Where a fused group may write over something that nobody reads any more."""
+        group: Group = node.attrs["group"]
+        spec, device = node.specs[0], node.device
+        usable = [
+            k for k, p in enumerate(ins)
+            if group.maps[k] is None and p.offset == 0 and p.spec.dtype is spec.dtype
+        ]  # fmt: skip
+
+        def read_elsewhere(buffer: Any) -> bool:
+            return any(p.buffer == buffer and k not in usable for k, p in enumerate(ins)) or (
+                sum(p.buffer == buffer for p in ins) > 1
+            )
+
+        keys = [k for k in self.update_of.get((node, 0), ()) if k.kind == "variable"]
+        only_update = self.uses.get((node, 0), 0) == len(self.update_of.get((node, 0), ())) + sum(
+            v == (node, 0) for v in self.program.fetches
+        )
+        if keys and only_update:
+            key = keys[0]
+            state = self.program.states.get(key)
+            same = state is None or state.specs[0] == spec
+            if same and not (state is not None and self.uses.get((state, 0), 0)):
+                target = self.state_place(key, spec, device)
+                if not read_elsewhere(target.buffer):
+                    match = [k for k in usable if ins[k].buffer == target.buffer]
+                    return (match[0] if match else None), target
+        for k in usable:
+            p = ins[k]
+            whole = self.slot_bytes.get(p.buffer) == p.size_bytes
+            if whole and self.uses.get(self.root(node.inputs[k]), 0) == 0 and not read_elsewhere(p.buffer):
+                return k, Place(p.buffer, 0, spec)
+        return None, None
+
+    def _updates(self) -> None:
+        plan = self.plan
+        final: list[CopyStep] = []
+        for key, value in self.program.updates.items():
+            node, i = value
+            spec = node.specs[i]
+            state = self.program.states.get(key)
+            fits = state is None or state.specs[0] == spec
+            if not runs_kernels(node.device) or not fits:
+                # A state that changes its shape passes through the host, where arrays have any size.
+                plan.host_updates.append((key, self.fetch(value)))
+                continue
+            place = self.place(value, node.device)
+            target = self.state_place(key, spec, node.device)
+            if place.buffer != target.buffer:
+                final.append(CopyStep(node.device, place, target, self.origin(node)))
+            plan.device_updates.append((key, node.device))
+        plan.steps += _without_conflicts(final, self)
+
+    # -- buffers ------------------------------------------------------------------------------
+
+    def _assign_buffers(self) -> None:
+        plan = self.plan
+        lives: dict[Any, list[int]] = {}
+        for number, step in enumerate(plan.steps):
+            for place in _places(step):
+                if place.buffer in self.slot_bytes:
+                    lives.setdefault(place.buffer, []).append(number)
+        number_of: dict[Any, int] = {}
+        for device in dict.fromkeys(self.device_of.values()):
+            intervals = [
+                Interval(key, self.slot_bytes[key], steps[0], steps[-1])
+                for key, steps in lives.items()
+                if self.device_of[key] == device
+            ]
+            slots, slot_sizes = assign_slots(intervals)
+            first = len(plan.buffers)
+            plan.buffers += [BufferInfo(device, "slot", s) for s in slot_sizes]
+            number_of.update({key: first + slot for key, slot in slots.items()})
+        for key, info in self.fixed.items():
+            number_of[key] = len(plan.buffers)
+            plan.buffers.append(info)
+        plan.steps = [_resolved(step, number_of) for step in plan.steps]
+        plan.host_peak_bytes = self._host_peak()
+
+    def _host_peak(self) -> int:
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for number, step in enumerate(self.plan.steps):
+            if isinstance(step, HostStep):
+                touched = (*step.inputs, *step.outputs)
+            elif isinstance(step, UploadStep | DownloadStep):
+                touched = (step.register,)
+            else:
+                continue
+            for r in touched:
+                first.setdefault(r, number)
+                last[r] = number
+        end = len(self.plan.steps)
+        kept = {r for r in self.plan.fetches if r is not None} | {r for _, r in self.plan.host_updates}
+        owned = set(first) - {r for r, _ in self.plan.feeds} - {r for r, _ in self.plan.constants}
+        owned -= {r for r, _ in self.plan.host_states}
+        return peak_bytes([
+            Interval(r, size_bytes(self.register_specs[r]), first[r], end if r in kept else last[r])
+            for r in sorted(owned)
+        ])  # fmt: skip
+
+
+def _places(step: Step) -> list[Place]:
+    if isinstance(step, UploadStep | DownloadStep):
+        return [step.place]
+    if isinstance(step, CopyStep):
+        return [step.source, step.target]
+    if isinstance(step, LaunchStep):
+        return [p for kind, p in step.args if kind == "buffer"]
+    return []
+
+
+def _resolved(step: Step, number_of: dict[Any, int]) -> Step:
+    def at(place: Place) -> Place:
+        return replace(place, buffer=number_of[place.buffer])
+
+    if isinstance(step, UploadStep | DownloadStep):
+        return replace(step, place=at(step.place))
+    if isinstance(step, CopyStep):
+        return replace(step, source=at(step.source), target=at(step.target))
+    if isinstance(step, LaunchStep):
+        return replace(step, args=tuple((k, at(v)) if k == "buffer" else (k, v) for k, v in step.args))
+    return step
+
+
+def _without_conflicts(copies: list[CopyStep], lowering: _Lowering) -> list[Step]:
+    """Order the final copies so that none reads a state that another has already overwritten.
+
+    `swap(a, b)` assigns each variable the other's value: a source that is also a target is saved first.
+    """
+    targets = {c.target.buffer for c in copies}
+    steps: list[Step] = []
+    rest: list[CopyStep] = []
+    for c in copies:
+        if c.source.buffer in targets and c.source.buffer != c.target.buffer:
+            lowering.scratch += 1
+            key = ("scratch", lowering.scratch)
+            lowering.slot_bytes[key] = c.source.size_bytes
+            lowering.device_of[key] = c.device
+            saved = Place(key, 0, c.source.spec)  # type: ignore[arg-type]
+            steps.append(CopyStep(c.device, c.source, saved, c.origin))
+            rest.append(replace(c, source=saved))
+        else:
+            rest.append(c)
+    return steps + rest

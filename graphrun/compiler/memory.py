@@ -1,0 +1,72 @@
+"""Memory plan: values whose lives do not overlap share a buffer.
+
+A value lives from the step that writes it to the last step that reads it, itself or through an alias.
+Buffers are whole, since sub-buffers would have to be aligned; the best fit among the free ones is taken,
+and of several the smallest that is large enough, else the largest is made larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value's life, in step numbers: written at `start`, read for the last time at `end`."""
+
+    key: object
+    size_bytes: int
+    start: int
+    end: int
+
+
+def assign_slots(intervals: Sequence[Interval]) -> tuple[dict[object, int], list[int]]:
+    """Return the slot of each value and the size of each slot in bytes.
+
+    Examples
+    --------
+    >>> slots, sizes = assign_slots([Interval("a", 8, 0, 1), Interval("b", 8, 1, 2), Interval("c", 4, 2, 3)])
+    >>> slots["a"] == slots["c"] != slots["b"], sizes
+    (True, [8, 8])
+    """
+    slot_of: dict[object, int] = {}
+    sizes: list[int] = []
+    free: list[int] = []
+    active: list[tuple[int, int]] = []  # (end, slot)
+    for interval in sorted(intervals, key=lambda v: (v.start, -v.size_bytes)):
+        still = []
+        for end, slot in active:
+            # A value that is read in the step in which another is written cannot share with it.
+            if end < interval.start:
+                free.append(slot)
+            else:
+                still.append((end, slot))
+        active = still
+        fitting = [s for s in free if sizes[s] >= interval.size_bytes]
+        if fitting:
+            slot = min(fitting, key=lambda s: (sizes[s], s))
+            free.remove(slot)
+        elif free:
+            slot = max(free, key=lambda s: (sizes[s], -s))
+            free.remove(slot)
+            sizes[slot] = interval.size_bytes
+        else:
+            slot = len(sizes)
+            sizes.append(interval.size_bytes)
+        slot_of[interval.key] = slot
+        active.append((interval.end, slot))
+    return slot_of, sizes
+
+
+def peak_bytes(intervals: Sequence[Interval]) -> int:
+    """The largest sum of sizes that live in one step."""
+    change: dict[int, int] = {}
+    for v in intervals:
+        change[v.start] = change.get(v.start, 0) + v.size_bytes
+        change[v.end + 1] = change.get(v.end + 1, 0) - v.size_bytes
+    total = most = 0
+    for step in sorted(change):
+        total += change[step]
+        most = max(most, total)
+    return most

@@ -1,0 +1,119 @@
+"""The ordered list of passes, from fetches to a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from graphrun.compiler.cse import cse
+from graphrun.compiler.fold import fold
+from graphrun.compiler.fusion import fuse
+from graphrun.compiler.ir import Program
+from graphrun.compiler.lower import lower
+from graphrun.compiler.placement import Target, place
+from graphrun.compiler.plan import Plan
+from graphrun.compiler.prune import prune
+from graphrun.compiler.simplify import simplify
+from graphrun.compiler.specialize import NeedValues, Place, specialize
+from graphrun.compiler.state import StateSpecs, purify
+from graphrun.compiler.verify import verify
+from graphrun.device_names import runs_kernels
+from graphrun.graph.descriptor import Spec
+from graphrun.graph.node import Operation, Tensor
+
+Observer = Callable[[str, Program], None]
+
+
+class Split(Exception):
+    """A shape depends on data: run `plan`, and compile again with what it fetches at `places`."""
+
+    def __init__(self, plan: Plan, places: list[Place]) -> None:
+        super().__init__(f"{len(places)} values decide shapes")
+        self.plan = plan
+        self.places = places
+
+
+def compile_plan(
+    fetches: Sequence[Tensor | Operation],
+    feeds: Sequence[tuple[Tensor, Spec]],
+    state_spec: StateSpecs,
+    target: Target,
+    known: Mapping[Place, np.ndarray] | None = None,
+    observe: Observer | None = None,
+    check: bool = False,
+) -> Plan:
+    """Compile what `fetches` need, for the shapes of `feeds`.
+
+    Parameters
+    ----------
+    fetches : sequence of Tensor or Operation
+    feeds : sequence of (Tensor, Spec)
+        The fed tensors with the shapes that they will have.
+    state_spec : function
+        Shape and dtype of a variable whose graph does not fix them.
+    target : Target
+        The devices.
+    known : mapping, optional
+        Values that a `Split` asked for.
+    observe : function, optional
+        Called with each pass's name and the program after it.
+    check : bool
+        Verify the program after each pass.
+
+    Raises
+    ------
+    Split
+        If shapes depend on data that must be computed first.
+    """
+    started: dict[str, int] = {}
+    passes_ns: dict[str, int] = {}
+
+    def done(name: str, program: Program, concrete: bool = True) -> Program:
+        now = time.perf_counter_ns()
+        passes_ns[name] = now - started["at"]
+        if check:
+            verify(program, name, concrete)
+        if observe is not None:
+            observe(name, program)
+        started["at"] = time.perf_counter_ns()
+        return program
+
+    started["at"] = time.perf_counter_ns()
+    program, node_of = prune(fetches, [t for t, _ in feeds])
+    for (_, spec), (_, node) in zip(feeds, program.feeds, strict=True):
+        node.specs = (spec,)
+    done("prune", program, concrete=False)
+    program = done("purify", purify(program, node_of, state_spec), concrete=False)
+    try:
+        program = done("specialize", specialize(program, known))
+    except NeedValues as need:
+        first = _finish(need.program, target, passes_ns, done)
+        raise Split(first, need.places) from None
+    return _finish(program, target, passes_ns, done)
+
+
+# From concrete shapes on, each pass is a function of the program alone.
+PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
+    ("fold", fold),
+    ("cse", cse),
+    ("simplify", simplify),
+)
+
+
+def _finish(
+    program: Program, target: Target, passes_ns: dict[str, int], done: Callable[..., Program]
+) -> Plan:
+    for name, run in PASSES:
+        program = done(name, run(program))
+    program = done("place", place(program, target))
+    if any(runs_kernels(node.device) for node in program.nodes):
+        # Expanding operations for a device leaves common parts behind.
+        program = done("cse again", cse(program))
+        program = done("fuse", fuse(program))
+    started = time.perf_counter_ns()
+    plan = lower(program, target)
+    passes_ns["lower"] = time.perf_counter_ns() - started
+    plan.passes_ns = dict(passes_ns)
+    return plan

@@ -1,0 +1,66 @@
+"""Pass 1: take from the graph what the fetches need, with fed tensors in place of what computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphrun.compiler.ir import FEED, Node, Program, Value
+from graphrun.errors import FeedError, message
+from graphrun.graph.node import Operation, Tensor
+from graphrun.shapes import format_shape
+
+
+def reachable(fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]) -> list[Operation]:
+    """The operations that the fetches need, in the order in which they were made."""
+    fed = set(feeds)
+    stack = [f.op if isinstance(f, Tensor) else f for f in fetches if f not in fed]
+    seen: set[Operation] = set()
+    while stack:
+        op = stack.pop()
+        if op in seen:
+            continue
+        seen.add(op)
+        stack.extend(t.op for t in op.inputs if t not in fed and t.op not in seen)
+        stack.extend(c for c in op.control_inputs if c not in seen)
+    return sorted(seen, key=lambda op: op.id)
+
+
+def prune(
+    fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]
+) -> tuple[Program, dict[Operation, Node]]:
+    """Return the program of what is fetched, still with reads and assigns, and the node of each operation.
+
+    Raises
+    ------
+    FeedError
+        If a placeholder is needed and not fed.
+    """
+    program = Program()
+    value_of: dict[Tensor, Value] = {}
+    for t in feeds:
+        node = Node(FEED, specs=(t.spec,), origin=t.op)
+        program.feeds.append((t, node))
+        program.nodes.append(node)
+        value_of[t] = (node, 0)
+    node_of: dict[Operation, Node] = {}
+    for op in reachable(fetches, feeds):
+        if op.opdef.name == "placeholder":
+            t = op.outputs[0]
+            raise FeedError(
+                message(
+                    f"placeholder '{t.name}' is needed and not fed",
+                    got=f"it is {format_shape(t._shape)} {t.dtype}",
+                    site=op.site,
+                    fix=f"pass a value in the feed_dict of run: {{{op.name}: ...}}",
+                )
+            )
+        node = Node(
+            op.opdef, [value_of[t] for t in op.inputs], op.attrs,
+            [t.spec for t in op.outputs], op, op.device, op.value_attrs,
+        )  # fmt: skip
+        node_of[op] = node
+        program.nodes.append(node)
+        for t in op.outputs:
+            value_of.setdefault(t, (node, t.index))
+    program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
+    return program, node_of

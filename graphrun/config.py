@@ -1,0 +1,74 @@
+"""Session options with TensorFlow 1's names, so that programs that pass them work.
+
+Options that have no meaning here are accepted and kept; each class says which ones count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Options:
+    """Attributes by keyword, nested options made when they are first touched."""
+
+    _fields: dict[str, Any] = {}
+
+    def __init__(self, **options: Any) -> None:
+        for name, value in options.items():
+            if name not in self._fields:
+                known = ", ".join(sorted(self._fields))
+                raise ValueError(f"{type(self).__name__} has no option {name!r}; it has {known}")
+            setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            default = type(self)._fields[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no option {name!r}") from None
+        value = default() if callable(default) else default
+        setattr(self, name, value)
+        return value
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{k}={v!r}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({given})"
+
+
+class GPUOptions(_Options):
+    """Accepted; OpenCL drivers manage memory themselves."""
+
+    _fields = {
+        "per_process_gpu_memory_fraction": 0.0, "allow_growth": False, "visible_device_list": "",
+        "allocator_type": "", "force_gpu_compatible": False,
+    }  # fmt: skip
+
+
+class OptimizerOptions(_Options):
+    """Accepted; graphrun's passes always run."""
+
+    L0, L1 = -1, 0
+    OFF, ON_1, ON_2 = -1, 1, 2
+    _fields = {"opt_level": 0, "global_jit_level": 0, "do_common_subexpression_elimination": True,
+               "do_constant_folding": True, "do_function_inlining": True}  # fmt: skip
+
+
+class GraphOptions(_Options):
+    """Accepted."""
+
+    _fields = {"optimizer_options": OptimizerOptions, "rewrite_options": None, "infer_shapes": True,
+               "enable_recv_scheduling": False, "build_cost_model": 0}  # fmt: skip
+
+
+class ConfigProto(_Options):
+    """Options of a session.
+
+    `allow_soft_placement` runs operations for a device that does not exist on NumPy, instead of raising;
+    `log_device_placement` prints where each operation of a new plan runs.  The others are accepted.
+    """
+
+    _fields = {
+        "allow_soft_placement": False, "log_device_placement": False, "gpu_options": GPUOptions,
+        "graph_options": GraphOptions, "intra_op_parallelism_threads": 0, "inter_op_parallelism_threads": 0,
+        "device_count": dict, "use_per_session_threads": False, "operation_timeout_in_ms": 0,
+        "device_filters": list, "isolate_session_state": False,
+    }  # fmt: skip

@@ -1,0 +1,80 @@
+"""Fetches of any nesting: flattened to tensors and operations, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from graphrun.errors import FetchError, GraphError, NotFoundError, message
+from graphrun.graph.graph import Graph
+from graphrun.graph.node import Operation, Tensor
+
+Element = Tensor | Operation
+Assemble = Callable[[Sequence[Any]], Any]
+
+
+class FetchHandler:
+    """What `fetches` asks for.
+
+    Attributes
+    ----------
+    elements : tuple of Tensor or Operation
+        Each once, in the order of first mention.
+    assemble : function
+        From the elements' values to a result in the form of `fetches`; operations give None.
+    """
+
+    __slots__ = ("elements", "assemble")
+
+    def __init__(self, graph: Graph, fetches: Any) -> None:
+        places: dict[Element, int] = {}
+        self.assemble = _visit(graph, fetches, places)
+        self.elements = tuple(places)
+
+
+def _visit(graph: Graph, fetch: Any, places: dict[Element, int]) -> Assemble:
+    if isinstance(fetch, list | tuple):
+        parts = [_visit(graph, f, places) for f in fetch]
+        if isinstance(fetch, list):
+            return lambda values: [p(values) for p in parts]
+        if hasattr(fetch, "_fields"):
+            kind = type(fetch)
+            return lambda values: kind(*[p(values) for p in parts])
+        return lambda values: tuple([p(values) for p in parts])
+    if isinstance(fetch, Mapping):
+        keys = list(fetch)
+        parts = [_visit(graph, fetch[k], places) for k in keys]
+        mapping = dict if type(fetch) is dict else type(fetch)
+        return lambda values: mapping([(k, p(values)) for k, p in zip(keys, parts, strict=True)])  # type: ignore[call-arg]
+    if fetch is None:
+        raise FetchError(
+            message(
+                "None cannot be fetched",
+                expected="a tensor, operation, variable, a name, or lists, tuples and dicts of them",
+                fix="gr.gradients returns None for an x that y does not depend on; leave that one out",
+            )
+        )
+    try:
+        element = graph.as_graph_element(fetch)
+    except NotFoundError:
+        raise
+    except GraphError as fault:
+        if isinstance(fetch, str):
+            raise
+        site = getattr(getattr(fetch, "op", fetch), "site", None)
+        raise GraphError(
+            message(
+                f"fetch {getattr(fetch, 'name', fetch)!r} is not in this session's graph",
+                site=site,
+                fix="make the session with gr.Session(graph=...), or build inside of its graph.as_default()",
+            )
+        ) from fault
+    except FetchError:
+        raise FetchError(
+            message(
+                f"{fetch!r} of type {type(fetch).__name__} cannot be fetched",
+                expected="a tensor, operation, variable, a name, or lists, tuples and dicts of them",
+            )
+        ) from None
+    place = places.setdefault(element, len(places))
+    return lambda values: values[place]

@@ -1,0 +1,284 @@
+"""Reverse-mode differentiation, as nodes of the same graph; so gradients have gradients.
+
+The driver walks once, backward, over the operations between `xs` and `ys`.  Rules are positional and
+short, since the driver checks their arity, adds up what several consumers contribute, and sums a
+gradient to the shape of an input that was broadcast.
+
+References
+----------
+A. Griewank and A. Walther, Evaluating Derivatives, 2nd ed., SIAM 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import Any
+
+from graphrun.errors import GradientError, ShapeError, format_site, message
+from graphrun.graph.apply import apply, convert_to_tensor
+from graphrun.graph.node import Operation, Tensor
+from graphrun.graph.opdef import no_gradient
+from graphrun.ops.array import ones_like, shape, zeros_like
+from graphrun.ops.math import add_n
+from graphrun.ops.reduce import sum_to_shape
+from graphrun.shapes import format_shape, is_compatible, is_static
+
+
+class UnconnectedGradients:
+    """What the gradient of something unconnected is."""
+
+    NONE = "none"
+    ZERO = "zero"
+
+
+def gradients(
+    ys: Any,
+    xs: Any,
+    grad_ys: Any = None,
+    name: str = "gradients",
+    colocate_gradients_with_ops: bool = False,
+    gate_gradients: bool = False,
+    aggregation_method: Any = None,
+    stop_gradients: Any = None,
+    unconnected_gradients: str = UnconnectedGradients.NONE,
+) -> list[Tensor | None]:
+    """Return the derivatives of ``sum(ys)`` with respect to each of `xs`, as tensors of the graph.
+
+    Parameters
+    ----------
+    ys, xs : tensor, variable or list of them
+        `xs` may lie anywhere in the graph, not only at its inputs.
+    grad_ys : tensor or list of tensors, optional
+        The gradients that `ys` start with; ones by default.  Entries may be None.
+    name : str
+        Name scope of the new operations.
+    stop_gradients : tensor or list of tensors, optional
+        Tensors that count as constants: nothing flows through them to what they are made of.
+    unconnected_gradients : {"none", "zero"}
+        What to return for an x that no y depends on.
+    colocate_gradients_with_ops, gate_gradients, aggregation_method
+        Accepted for TensorFlow's sake; the compiler decides these things.
+
+    Returns
+    -------
+    list of Tensor or None
+        One for each of `xs`, with its shape and dtype.
+
+    Raises
+    ------
+    GradientError
+        If an operation on the way has no gradient, or a y is not floating-point.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     x = gr.constant(3.0)
+    ...     dy, = gr.gradients(x * x, x)
+    ...     d2y, = gr.gradients(dy, x)
+    ...     print(*sess.run([dy, d2y]))
+    6.0 2.0
+    """
+    y_list = _as_tensors(ys, "ys")
+    x_list = _as_tensors(xs, "xs")
+    stops = {t for t in _as_tensors(stop_gradients, "stop_gradients")}
+    if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
+        raise GradientError(
+            message(f"unconnected_gradients={unconnected_gradients!r}", expected='"none" or "zero"')
+        )
+    if not y_list or not x_list:
+        return [None] * len(x_list)
+    graph = y_list[0].graph
+    for t in (*y_list, *x_list):
+        if t.graph is not graph:
+            raise GradientError(
+                message(f"'{t.name}' is in another graph than '{y_list[0].name}'", where="gradients",
+                        site=t.op.site)
+            )  # fmt: skip
+    for y in y_list:
+        if not y.dtype.is_floating:
+            raise GradientError(
+                message(f"'{y.name}' has dtype {y.dtype}", where="gradients", site=y.op.site,
+                        expected="a floating-point tensor to differentiate", fix="use gr.cast")
+            )  # fmt: skip
+    with graph.as_default(), graph.name_scope(name):
+        found = _backward(y_list, x_list, _seeds(y_list, grad_ys), stops)
+        if unconnected_gradients == UnconnectedGradients.ZERO:
+            return [zeros_like(x) if g is None else g for x, g in zip(x_list, found, strict=True)]
+    return found
+
+
+def _as_tensors(values: Any, what: str) -> list[Tensor]:
+    if values is None:
+        return []
+    items = values if isinstance(values, list | tuple) else [values]
+    # A variable stands for its value before the run, also inside of control_dependencies.
+    return [v._as_graph_element() if hasattr(v, "_as_graph_element") else convert_to_tensor(v) for v in items]
+
+
+def _seeds(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
+    given = list(grad_ys) if isinstance(grad_ys, list | tuple) else [grad_ys] * 1
+    if grad_ys is None:
+        given = [None] * len(ys)
+    if len(given) != len(ys):
+        raise GradientError(
+            message(f"{len(given)} grad_ys for {len(ys)} ys", where="gradients", expected="one for each y")
+        )
+    seeds = []
+    for y, g in zip(ys, given, strict=True):
+        if g is None:
+            seeds.append(ones_like(y))
+            continue
+        seed = convert_to_tensor(g, y.dtype)
+        if not is_compatible(seed._shape, y._shape):
+            raise ShapeError(
+                message(
+                    f"the gradient given for '{y.name}' has another shape",
+                    where="gradients",
+                    site=y.op.site,
+                    got=f"grad_ys: {format_shape(seed._shape)}",
+                    expected=f"the shape of y, {format_shape(y._shape)}",
+                )
+            )
+        seeds.append(seed)
+    return seeds
+
+
+def _between(ys: list[Tensor], xs: list[Tensor], stops: set[Tensor]) -> set[Operation]:
+    """Operations through which some y depends on some x."""
+    targets = {x for x in xs}
+    reached: dict[Operation, bool] = {}
+    # Iterative, children before parents: deep graphs would overflow Python's stack.
+    stack: list[tuple[Operation, bool]] = [(y.op, False) for y in ys]
+    while stack:
+        op, done = stack.pop()
+        if done:
+            reached[op] = any(
+                t in targets or (t not in stops and reached.get(t.op, False)) for t in op.inputs
+            )
+        elif op not in reached:
+            reached[op] = False
+            stack.append((op, True))
+            stack.extend((t.op, False) for t in op.inputs if t not in stops and t.op not in reached)
+    return {op for op, connected in reached.items() if connected}
+
+
+def _backward(
+    ys: list[Tensor], xs: list[Tensor], seeds: list[Tensor], stops: set[Tensor]
+) -> list[Tensor | None]:
+    between = _between(ys, xs, stops)
+    pending: dict[Tensor, list[Tensor]] = {}
+    for y, seed in zip(ys, seeds, strict=True):
+        pending.setdefault(y, []).append(seed)
+    # Creation order is topological, so the largest id first visits every consumer before its producer.
+    queue = [(-op.id, op) for op in {y.op for y in ys} if op in between]
+    heapq.heapify(queue)
+    queued = {op for _, op in queue}
+    total: dict[Tensor, Tensor] = {}
+
+    def sum_up(t: Tensor) -> Tensor | None:
+        parts = pending.get(t)
+        if not parts:
+            return None
+        if t not in total:
+            total[t] = parts[0] if len(parts) == 1 else add_n(parts)
+        return total[t]
+
+    while queue:
+        _, op = heapq.heappop(queue)
+        dys = [None if t in stops else sum_up(t) for t in op.outputs]
+        if all(dy is None for dy in dys):
+            continue
+        for t, dx in zip(op.inputs, _apply_rule(op, dys), strict=False):
+            if dx is None:
+                continue
+            pending.setdefault(t, []).append(dx)
+            if t not in stops and t.op in between and t.op not in queued:
+                queued.add(t.op)
+                heapq.heappush(queue, (-t.op.id, t.op))
+    return [sum_up(x) for x in xs]
+
+
+def _apply_rule(op: Operation, dys: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    rule = op.opdef.gradient
+    if rule is None:
+        raise GradientError(
+            message(
+                "this operation has no gradient",
+                where=op.label,
+                site=op.site,
+                fix="keep it out of the path from xs to ys, or cut the path with gr.stop_gradient",
+            )
+        )
+    if rule is no_gradient:
+        return ()
+    found = rule(op, *dys)
+    if isinstance(found, Tensor) or found is None:
+        found = (found,)
+    data_inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]
+    if len(found) != len(data_inputs):
+        raise GradientError(
+            f"{op.label}: its gradient rule returned {len(found)} gradients for {len(data_inputs)} inputs"
+        )
+    return [
+        None if dx is None else _fit(op, t, dx, i)
+        for i, (t, dx) in enumerate(zip(data_inputs, found, strict=True))
+    ]
+
+
+def _fit(op: Operation, t: Tensor, dx: Tensor, i: int) -> Tensor:
+    """Sum `dx` to the shape of input `t` where it was broadcast, and check the rest."""
+    if dx.dtype is not t.dtype:
+        raise GradientError(f"{op.label}: its gradient {i} has dtype {dx.dtype}, the input {t.dtype}")
+    if op.opdef.broadcasts and not (is_static(t._shape) and dx._shape == t._shape):
+        return sum_to_shape(dx, t._shape if is_static(t._shape) else shape(t))
+    if not is_compatible(dx._shape, t._shape):
+        raise GradientError(
+            f"{op.label}: its gradient {i} has shape {format_shape(dx._shape)}, "
+            f"the input {format_shape(t._shape)}  {format_site(op.site)}"
+        )
+    return dx
+
+
+def hessians(ys: Any, xs: Any, name: str = "hessians", **options: Any) -> list[Tensor]:
+    """Return, for each x of shape ``s``, the second derivatives of ``sum(ys)``, of shape ``s + s``.
+
+    Each x must have a static shape: one gradient is built for each of its elements.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     x = gr.constant([1.0, 2.0])
+    ...     print(sess.run(gr.hessians(gr.reduce_sum(x ** 3), x)[0]))
+    [[ 6.  0.]
+     [ 0. 12.]]
+    """
+    x_list = _as_tensors(xs, "xs")
+    graph = x_list[0].graph if x_list else None
+    if graph is None:
+        return []
+    results = []
+    with graph.as_default(), graph.name_scope(name):
+        for x, g in zip(x_list, gradients(ys, x_list, **options), strict=True):
+            if not is_static(x._shape):
+                raise GradientError(
+                    message(f"the shape of '{x.name}' is {format_shape(x._shape)}", where="hessians",
+                            site=x.op.site, expected="a static shape, since the Hessian has a row for each"
+                            " element")
+                )  # fmt: skip
+            if g is None:
+                raise GradientError(
+                    message(f"ys do not depend on '{x.name}'", where="hessians", site=x.op.site)
+                )
+            n = 1
+            for d in x._shape:  # type: ignore[union-attr]
+                n *= d  # type: ignore[operator]
+            flat = apply("reshape", (g,), {"shape": (n,)})
+            rows = [
+                gradients(flat[i], x, unconnected_gradients=UnconnectedGradients.ZERO)[0] for i in range(n)
+            ]
+            stacked = apply("stack", rows, {"axis": 0})
+            results.append(apply("reshape", (stacked,), {"shape": (*x._shape, *x._shape)}))  # type: ignore[misc]
+    return results

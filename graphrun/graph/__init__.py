@@ -1,0 +1,1 @@
+"""The graph: operations, tensors, scopes, and the registry of what operations are."""

@@ -1,0 +1,287 @@
+"""Making nodes: Python values become constants, and attributes may arrive as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrun import dtypes
+from graphrun.dtypes import DType, as_dtype
+from graphrun.errors import DTypeError, GraphError, format_site, message
+from graphrun.graph.default import get_default_graph
+from graphrun.graph.descriptor import Spec
+from graphrun.graph.node import Operation, Tensor
+from graphrun.graph.opdef import Constant, OpDef, get_op, no_gradient, register
+
+# Classes above the graph (Variable, IndexedSlices) that stand for a tensor: type -> function.
+_converters: list[tuple[type, Callable[[Any], Tensor]]] = []
+
+
+def register_tensor_conversion_function(kind: type, function: Callable[[Any], Tensor]) -> None:
+    """Let objects of class `kind` be used wherever a tensor is expected."""
+    _converters.append((kind, function))
+
+
+def graph_of(inputs: Sequence[Any]) -> Any:
+    """The graph of the first tensor among `inputs`, else the default graph."""
+    for x in inputs:
+        if isinstance(x, Tensor):
+            return x.op.graph
+    return get_default_graph()
+
+
+constant_op = register(
+    OpDef(
+        "const",
+        infer=lambda *, value, dtype: (Spec(value.array.shape, dtype),),
+        numpy=lambda *, value, dtype: value.array,
+        gradient=no_gradient,
+        node_name="Const",
+        onnx="Constant",
+    )
+)
+
+
+def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> np.ndarray:
+    """Turn a Python or NumPy value into an array of a graphrun dtype, as TensorFlow does.
+
+    Python floats become float32 and Python ints int32 (int64 where they need it); NumPy values keep
+    their dtype.  With `dtype` given, a value that it cannot hold is an error: a fraction in an integer
+    type, a number in bool, an integer out of range.
+    """
+    if dtype is None and isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        return np.asarray(array, as_dtype(array.dtype).numpy)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DTypeError(
+            message(f"a ragged or mixed list cannot become {what}", expected="rows of equal length")
+        ) from None
+    if array.dtype.kind not in "fiub":
+        tensors = array.dtype == object and any(isinstance(v, Tensor) for v in array.reshape(-1))
+        fix = "join tensors with gr.stack([...])" if tensors else ""
+        raise DTypeError(
+            message(f"{_short(value)} cannot become {what}", expected="numbers or bools", fix=fix)
+        )
+    if dtype is None:
+        if array.dtype.kind == "f":
+            dtype = dtypes.float32
+        elif array.dtype.kind in "iu":
+            fits = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
+            dtype = dtypes.int32 if fits else dtypes.int64
+        else:
+            dtype = dtypes.bool_
+        if isinstance(value, list | tuple) and _numpy_leaf(value) is not None:
+            dtype = as_dtype(array.dtype)  # a list of NumPy scalars keeps their dtype
+        return array.astype(dtype.numpy)
+    if array.dtype == dtype.numpy:
+        return array
+    loses = (dtype.is_bool and array.dtype.kind != "b" and array.size) or (
+        dtype.is_integer and (array.dtype.kind == "b" or not _integral(array, dtype))
+    )
+    if loses or (dtype.is_floating and array.dtype.kind == "b" and array.size):
+        raise DTypeError(
+            message(
+                f"{_short(value)} cannot become {what} of dtype {dtype}",
+                expected=f"values that {dtype} holds exactly" if not dtype.is_floating else "numbers",
+                fix="convert it with gr.cast, or give the other operand the dtype that you mean",
+            )
+        )
+    with np.errstate(over="ignore"):  # 1e300 is inf in float32, as in TensorFlow
+        return array.astype(dtype.numpy)
+
+
+def _integral(array: np.ndarray, dtype: DType) -> bool:
+    if array.dtype.kind == "f":
+        return bool(array.size == 0)
+    return array.size == 0 or (array.min() >= dtype.min and array.max() <= dtype.max)
+
+
+def _numpy_leaf(value: Any) -> Any:
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    return value if isinstance(value, np.generic | np.ndarray) else None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def make_constant(array: np.ndarray, graph: Any, name: str | None = None) -> Tensor:
+    """A constant node; the array is copied, so that later changes to it do not reach the graph."""
+    dtype = as_dtype(array.dtype)
+    attrs = {"value": Constant(np.array(array, dtype.numpy, order="C")), "dtype": dtype}
+    return graph.create_operation(constant_op, (), attrs, name).outputs[0]
+
+
+def convert_to_tensor(value: Any, dtype: Any = None, name: str | None = None, graph: Any = None) -> Tensor:
+    """Return `value` as a tensor: unchanged if it is one, else as a constant.
+
+    Raises
+    ------
+    DTypeError
+        If it is a tensor of another dtype, or a value that `dtype` cannot hold.
+    """
+    wanted = None if dtype is None else as_dtype(dtype)
+    for kind, function in _converters:
+        if isinstance(value, kind):
+            value = function(value)
+            break
+    if isinstance(value, Tensor):
+        if wanted is not None and value.dtype is not wanted:
+            raise DTypeError(
+                message(
+                    f"tensor '{value.name}' has dtype {value.dtype}",
+                    site=value.op.site,
+                    expected=f"dtype {wanted}",
+                    fix=f"use gr.cast(x, gr.{wanted})",
+                )
+            )
+        return value
+    if isinstance(value, Operation):
+        raise DTypeError(message(f"operation '{value.name}' has no value, so it cannot be an input"))
+    if isinstance(value, list | tuple) and _holds_tensor(value):
+        items = [convert_to_tensor(v, _common_dtype(value, wanted)) for v in value]
+        return apply(get_op("stack"), items, {"axis": 0}, name)
+    target = graph if graph is not None else get_default_graph()
+    return make_constant(as_array(value, wanted), target, name)
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_tensor(v) for v in value)
+    return isinstance(value, Tensor) or any(isinstance(value, kind) for kind, _ in _converters)
+
+
+def _common_dtype(value: Any, wanted: DType | None) -> DType | None:
+    """The dtype of the first tensor in a nested list: its Python numbers follow it."""
+    if wanted is not None:
+        return wanted
+    if isinstance(value, list | tuple):
+        for v in value:
+            found = _common_dtype(v, None)
+            if found is not None:
+                return found
+        return None
+    if isinstance(value, Tensor) or any(isinstance(value, kind) for kind, _ in _converters):
+        return convert_to_tensor(value).dtype
+    return None
+
+
+def convert_operands(values: Sequence[Any]) -> list[Tensor]:
+    """Convert operands that must share a dtype: Python and NumPy values take that of the first tensor."""
+    tensors: list[Any] = [None] * len(values)
+    dtype: DType | None = None
+    graph = None
+    for i, v in enumerate(values):
+        if isinstance(v, Tensor):
+            tensors[i] = v
+        elif _holds_tensor(v):
+            tensors[i] = convert_to_tensor(v)
+        else:
+            continue
+        if dtype is None:
+            dtype, graph = tensors[i].dtype, tensors[i].op.graph
+    for i, v in enumerate(values):
+        if tensors[i] is None:
+            tensors[i] = convert_to_tensor(v, dtype, graph=graph)
+            if dtype is None:
+                dtype, graph = tensors[i].dtype, tensors[i].op.graph
+    return tensors
+
+
+def constant_value(tensor: Tensor) -> np.ndarray | None:
+    """The value of a tensor that is known while the graph is built, else None."""
+    if tensor.op.opdef is constant_op:
+        return tensor.op.attrs["value"].array
+    known = partial_value(tensor)
+    if known is None or (isinstance(known, tuple) and None in known):
+        return None
+    return np.asarray(known, tensor.dtype.numpy)
+
+
+def partial_value(tensor: Tensor) -> Any:
+    """What is known of an integer scalar or vector: an int, or a tuple with None for unknown; or None."""
+    try:
+        return tensor._partial
+    except AttributeError:
+        pass
+    op = tensor.op
+    value: Any = None
+    if tensor.dtype.is_integer or tensor.dtype.is_bool:
+        if op.opdef is constant_op:
+            array = op.attrs["value"].array
+            if array.ndim <= 1 and array.size <= 4096:
+                value = array.item() if array.ndim == 0 else tuple(array.tolist())
+        elif op.opdef.partial is not None:
+            value = op.opdef.partial(op)
+    if value is None and tensor._shape is not None and len(tensor._shape) == 1:
+        n = tensor._shape[0]
+        value = (None,) * n if n is not None and n <= 64 else None
+    tensor._partial = value
+    return value
+
+
+def apply(
+    opdef: OpDef | str,
+    inputs: Sequence[Tensor],
+    attrs: dict[str, Any] | None = None,
+    name: str | None = None,
+) -> Any:
+    """Add a node and return its tensor, or the tuple of its tensors.
+
+    An attribute named in ``opdef.value_attrs`` may be a tensor: where its value is known it becomes a
+    plain attribute, else an input behind the others, with what is known of it left to the shape rule.
+    """
+    if isinstance(opdef, str):
+        opdef = get_op(opdef)
+    attrs = {} if attrs is None else attrs
+    graph = graph_of(inputs)
+    if opdef.value_attrs:
+        dynamic: list[str] = []
+        tensors = list(inputs)
+        rule_attrs = dict(attrs)
+        for key in opdef.value_attrs:
+            value = attrs.get(key)
+            if not _holds_tensor(value):
+                continue
+            tensor = convert_to_tensor(value)
+            if not tensor.dtype.is_integer:
+                raise DTypeError(
+                    message(
+                        f"{key} has dtype {tensor.dtype}",
+                        where=f"{opdef.name} '{name or opdef.name}'",
+                        got=format_site(tensor.op.site),
+                        expected="an integer dtype",
+                    )
+                )
+            if not tensors and not dynamic:
+                graph = tensor.op.graph
+            known = partial_value(tensor)
+            if known is None or (isinstance(known, tuple) and None in known):
+                dynamic.append(key)
+                tensors.append(tensor)
+                rule_attrs[key] = known
+                attrs[key] = None
+            else:
+                attrs[key] = rule_attrs[key] = known
+        op = graph.create_operation(opdef, tensors, attrs, name, tuple(dynamic), rule_attrs)
+    else:
+        op = graph.create_operation(opdef, inputs, attrs, name)
+    outputs = op.outputs
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def require_same_graph(what: str, *tensors: Tensor) -> None:
+    """Raise unless all tensors are of one graph."""
+    for t in tensors[1:]:
+        if t.op.graph is not tensors[0].op.graph:
+            raise GraphError(
+                message(
+                    f"'{t.name}' and '{tensors[0].name}' are in different graphs", where=what, site=t.op.site
+                )
+            )

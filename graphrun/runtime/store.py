@@ -1,0 +1,76 @@
+"""What a session keeps between runs: the values of variables and the counters of random streams."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from graphrun.graph.descriptor import Spec
+
+
+class Cell:
+    """One state.  Its value is on the host, on devices, or both; `valid` names the places that have it.
+
+    Arrays in `host` are never changed in place: whoever holds one holds the value of its run.
+    """
+
+    __slots__ = ("key", "host", "buffers", "valid", "spec")
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.host: np.ndarray | None = None
+        self.buffers: dict[str, Any] = {}
+        self.valid: set[str] = set()
+        self.spec: Spec | None = None
+
+    @property
+    def initialized(self) -> bool:
+        return self.spec is not None
+
+
+class Store:
+    """The cells of a session."""
+
+    def __init__(self) -> None:
+        self.cells: dict[Any, Cell] = {}
+        self.lock = threading.RLock()
+
+    def cell(self, key: Any) -> Cell:
+        """The cell of a state; it has no value at first, except for counters, which start at 0."""
+        found = self.cells.get(key)
+        if found is None:
+            with self.lock:
+                found = self.cells.setdefault(key, Cell(key))
+                if getattr(key, "kind", "") == "counter" and not found.initialized:
+                    self.set_host(found, np.int64(0), Spec((), _int64()))
+        return found
+
+    def set_host(self, cell: Cell, array: Any, spec: Spec) -> None:
+        """Give the state a value on the host; copies on devices are out of date."""
+        cell.host = array
+        cell.spec = spec
+        cell.valid.clear()
+
+    def host_value(self, cell: Cell, devices: Any) -> np.ndarray | None:
+        """The value as an array, brought from a device where it must be; None without a value."""
+        if cell.spec is None:
+            return None
+        if cell.host is None:
+            with self.lock:
+                if cell.host is None:
+                    name = next(iter(cell.valid))
+                    cell.host = devices(name).download(
+                        cell.buffers[name], cell.spec.shape, cell.spec.dtype.numpy
+                    )
+        return cell.host
+
+    def clear(self) -> None:
+        self.cells.clear()
+
+
+def _int64() -> Any:
+    from graphrun.dtypes import int64
+
+    return int64

@@ -1,0 +1,475 @@
+"""`Session`: feeds, fetches, variables, and the plans that it has compiled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrun.compiler.ir import StateKey
+from graphrun.compiler.pipeline import Split, compile_plan
+from graphrun.compiler.placement import Target
+from graphrun.compiler.plan import Plan
+from graphrun.config import ConfigProto
+from graphrun.device_names import NUMPY, parse_device
+from graphrun.errors import (
+    DeviceError,
+    FeedError,
+    GraphError,
+    SessionClosedError,
+    ShapeError,
+    UninitializedError,
+    message,
+)  # fmt: skip
+from graphrun.feeds import feed_array
+from graphrun.fetches import FetchHandler
+from graphrun.graph import default
+from graphrun.graph.default import get_default_graph
+from graphrun.graph.descriptor import Spec
+from graphrun.graph.graph import Graph
+from graphrun.graph.node import Operation, Tensor
+from graphrun.runtime.devices import get_device
+from graphrun.runtime.executor import BoundPlan
+from graphrun.runtime.selftest import blocked_families
+from graphrun.runtime.store import Store
+from graphrun.shapes import format_shape, is_compatible, is_static
+
+
+class _Entry:
+    """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
+
+    __slots__ = ("bound", "places", "followers", "known", "shape_version", "free_states")
+
+    def __init__(self, bound: BoundPlan, shape_version: int) -> None:
+        self.bound = bound
+        self.places: list[Any] = []
+        self.followers: OrderedDict[Any, _Entry] = OrderedDict()
+        self.known: dict[Any, np.ndarray] = {}
+        self.shape_version = shape_version
+        # Variables whose graph leaves their shape open, with the shape that the plan was made for.
+        self.free_states: list[tuple[Any, Spec]] = []
+
+
+class Session:
+    """Runs what is fetched from a graph, and holds the values of its variables.
+
+    Parameters
+    ----------
+    graph : Graph, optional
+        The default graph where none is given.
+    device : str, optional
+        Where operations run that ask for no device: ``"cpu:0"`` (NumPy), ``"opencl:0"``, ``"/gpu:0"``.
+        Without it, NumPy.
+    strict : bool
+        Make it an error where a device cannot run an operation that is placed on it, instead of running
+        it on the host.
+    config : ConfigProto, optional
+        TensorFlow's options; see `ConfigProto` for those that count.
+    max_plans : int
+        Plans kept; the one that was not used for longest goes first.
+    verify : bool
+        Check the program after each compiler pass.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default():
+    ...     x = gr.placeholder(gr.float32, (None,))
+    ...     y = gr.reduce_sum(x * x)
+    ...     with gr.Session() as sess:
+    ...         print(sess.run(y, {x: [1.0, 2.0]}), sess.run({"y": y}, {x: [3.0]}))
+    5.0 {'y': np.float32(9.0)}
+    """
+
+    def __init__(
+        self,
+        graph: Graph | None = None,
+        device: str | None = None,
+        strict: bool = False,
+        config: ConfigProto | None = None,
+        *,
+        max_plans: int = 64,
+        verify: bool = False,
+    ) -> None:
+        if graph is not None and not isinstance(graph, Graph):
+            raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
+        self.graph: Graph = get_default_graph() if graph is None else graph
+        self.strict = strict
+        self.config = config
+        self._soft = bool(config is not None and config.allow_soft_placement)
+        self._verify = verify
+        self.device = NUMPY
+        if device:
+            self.device = parse_device(device) or NUMPY
+            if self.device != NUMPY:
+                get_device(self.device)  # a device that does not exist is told here
+        self._store = Store()
+        self._max_plans = max(1, max_plans)
+        self._handlers: OrderedDict[Any, FetchHandler] = OrderedDict()
+        self._plans: OrderedDict[Any, _Entry] = OrderedDict()
+        self._closed = False
+        self._entered: list[Any] = []
+
+    # -- being the default --------------------------------------------------------------------
+
+    def as_default(self) -> Any:
+        """Context manager in which this session is the default one; it stays open afterwards."""
+        return default.session_as_default(self)
+
+    def __enter__(self) -> Session:
+        self._check_open()
+        graph_context = self.graph.as_default()
+        session_context = self.as_default()
+        graph_context.__enter__()
+        session_context.__enter__()
+        self._entered.append((session_context, graph_context))
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        session_context, graph_context = self._entered.pop()
+        session_context.__exit__(kind, value, trace)
+        graph_context.__exit__(kind, value, trace)
+        self.close()
+
+    def close(self) -> None:
+        """Free plans and variables; the session cannot be used afterwards."""
+        self._closed = True
+        self._plans.clear()
+        self._handlers.clear()
+        self._store.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosedError(
+                message("the session is closed", fix="make a new gr.Session(); a `with` block closes its own")
+            )
+
+    # -- running ------------------------------------------------------------------------------
+
+    def run(
+        self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None, options: Any = None,
+        run_metadata: Any = None,
+    ) -> Any:  # fmt: skip
+        """Compute `fetches` and return their values in the same form.
+
+        Parameters
+        ----------
+        fetches : tensor, operation, variable, name, or lists, tuples, dicts, namedtuples of them
+            An operation gives None.
+        feed_dict : mapping, optional
+            Values for placeholders, or for any other tensor in place of what computes it.  Keys are
+            tensors, variables or names.
+        options, run_metadata
+            Accepted for TensorFlow's sake.
+
+        Raises
+        ------
+        FeedError, FetchError, ShapeError, UninitializedError, ExecutionError
+            With the user's line.  No variable has changed then.
+        """
+        key: Any = tuple(fetches) if type(fetches) is list else fetches
+        try:
+            handler = self._handlers.get((type(fetches), key))
+        except TypeError:  # something in it cannot be hashed, as a list in a list
+            key = handler = None
+        if handler is None:
+            self._check_open()
+            handler = FetchHandler(self.graph, fetches)
+            if key is not None:
+                _remember(self._handlers, (type(fetches), key), handler, self._max_plans)
+        if feed_dict:
+            tensors: list[Tensor] = []
+            arrays: list[Any] = []
+            shapes: list[Any] = []
+            for k, v in feed_dict.items():
+                t = k if type(k) is Tensor else self._feed_key(k)
+                if type(v) is not np.ndarray or v.dtype != t.dtype.numpy:
+                    v = feed_array(t, v)
+                tensors.append(t)
+                arrays.append(v)
+                shapes.append(v.shape)
+            signature = (handler.elements, tuple(tensors), tuple(shapes))
+        else:
+            arrays = tensors = shapes = []
+            signature = (handler.elements, (), ())
+        entry = self._plans.get(signature)
+        if entry is None or entry.shape_version != self.graph.shape_version or entry.free_states:
+            entry = self._entry(signature, handler, tensors, arrays, entry)
+        else:
+            try:
+                self._plans.move_to_end(signature)
+            except KeyError:  # another thread has just thrown it out
+                pass
+        values = (
+            entry.bound.run(arrays) if not entry.places else self._staged(entry, handler, tensors, arrays)
+        )
+        return handler.assemble(values)
+
+    def make_callable(
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
+    ) -> Callable[..., Any]:
+        """Return a function of the values of `feed_list` that returns the fetched values.
+
+        It skips what `run` does to find its plan, for loops in which each microsecond counts.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> with gr.Graph().as_default(), gr.Session() as sess:
+        ...     a = gr.placeholder(gr.float32, ())
+        ...     double = sess.make_callable(a * 2, [a])
+        ...     print(double(1.5))
+        3.0
+        """
+        self._check_open()
+        handler = FetchHandler(self.graph, fetches)
+        tensors = [t if type(t) is Tensor else self._feed_key(t) for t in feed_list or ()]
+        dtypes = [t.dtype.numpy for t in tensors]
+        count = len(tensors)
+        elements, fed = handler.elements, tuple(tensors)
+        assemble = handler.assemble
+        last_shapes: Any = None
+        last_entry: Any = None
+
+        def call(*values: Any) -> Any:
+            nonlocal last_shapes, last_entry
+            if len(values) != count:
+                raise FeedError(
+                    message(
+                        f"{len(values)} values for {count} fed tensors", where="callable of make_callable"
+                    )
+                )
+            arrays = [
+                v if type(v) is np.ndarray and v.dtype == d else feed_array(t, v)
+                for v, d, t in zip(values, dtypes, tensors)  # noqa: B905  the lengths were compared
+            ]
+            shapes = tuple([a.shape for a in arrays])
+            entry = last_entry
+            if (
+                shapes != last_shapes or self._closed
+                or entry.shape_version != self.graph.shape_version or entry.free_states
+            ):  # fmt: skip
+                signature = (elements, fed, shapes)
+                entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
+                # One assignment at a time: another thread may read between the two.
+                last_shapes, last_entry = None, entry
+                last_shapes = shapes
+            if entry.places:
+                return assemble(self._staged(entry, handler, tensors, arrays))
+            return assemble(entry.bound.run(arrays))
+
+        return call
+
+    # -- plans --------------------------------------------------------------------------------
+
+    def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
+        """The plan that `run` uses for these arguments, to be read: ``print(session.plan(loss, feeds))``."""
+        self._check_open()
+        handler = FetchHandler(self.graph, fetches)
+        tensors, arrays = self._feeds(feed_dict)
+        signature = (handler.elements, tuple(tensors), tuple(a.shape for a in arrays))
+        return self._entry(signature, handler, tensors, arrays, self._plans.get(signature)).bound.plan
+
+    def passes(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> dict[str, str]:
+        """The program after each compiler pass, as text, by the pass's name."""
+        self._check_open()
+        handler = FetchHandler(self.graph, fetches)
+        tensors, arrays = self._feeds(feed_dict)
+        texts: dict[str, str] = {}
+        try:
+            self._compile(
+                handler, tensors, arrays, {}, lambda name, program: texts.update({name: str(program)})
+            )
+        except Split:
+            pass  # what was observed up to the split is what there is to read
+        return texts
+
+    def _feeds(self, feed_dict: Mapping[Any, Any] | None) -> tuple[list[Tensor], list[Any]]:
+        tensors = [k if type(k) is Tensor else self._feed_key(k) for k in feed_dict or ()]
+        arrays = [feed_array(t, v) for t, v in zip(tensors, (feed_dict or {}).values(), strict=True)]
+        return tensors, arrays
+
+    def _feed_key(self, key: Any) -> Tensor:
+        try:
+            t = self.graph.as_graph_element(key, allow_operation=False)
+        except (GraphError, KeyError, TypeError) as fault:
+            raise FeedError(
+                message(
+                    f"{key!r} cannot be fed: {fault}",
+                    expected="a tensor of this session's graph, a variable, or a tensor's name as 'x:0'",
+                )
+            ) from None
+        assert isinstance(t, Tensor)
+        return t
+
+    def _entry(
+        self, signature: Any, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
+        found: _Entry | None,
+    ) -> _Entry:  # fmt: skip
+        self._check_open()
+        if found is not None and found.shape_version == self.graph.shape_version:
+            if all(self._store.cell(key).spec == spec for key, spec in found.free_states):
+                return found
+        self._check_feeds(tensors, arrays)
+        entry = self._compiled(handler, tensors, arrays, {})
+        _remember(self._plans, signature, entry, self._max_plans)
+        return entry
+
+    def _check_feeds(self, tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
+        if len(set(tensors)) != len(tensors):
+            twice = next(t for t in tensors if list(tensors).count(t) > 1)
+            raise FeedError(message(f"'{twice.name}' is fed twice", site=twice.op.site))
+        for t, a in zip(tensors, arrays, strict=True):
+            if t.graph is not self.graph:
+                raise FeedError(
+                    message(f"'{t.name}' is fed and is not in this session's graph", site=t.op.site)
+                )
+            if not is_compatible(a.shape, t._shape):
+                raise ShapeError(
+                    message(
+                        f"a value of shape {format_shape(a.shape)} is fed to '{t.name}'",
+                        site=t.op.site,
+                        expected=f"shape {format_shape(t._shape)}",
+                        fix="None in a placeholder's shape admits any size there",
+                    )
+                )
+
+    def _compile(
+        self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
+        known: Mapping[Any, np.ndarray], observe: Any = None,
+    ) -> Plan:  # fmt: skip
+        feeds = [(t, Spec(a.shape, t.dtype)) for t, a in zip(tensors, arrays, strict=True)]
+        return compile_plan(
+            handler.elements, feeds, self._state_spec, self._target(), known, observe, self._verify
+        )
+
+    def _compiled(
+        self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
+        known: dict[Any, np.ndarray],
+    ) -> _Entry:  # fmt: skip
+        version = self.graph.shape_version
+        places: list[Any] = []
+        try:
+            plan = self._compile(handler, tensors, arrays, known)
+        except Split as split:
+            plan, places = split.plan, split.places
+        if self.config is not None and self.config.log_device_placement:
+            print(plan)
+        entry = _Entry(BoundPlan(plan, self._store, get_device), version)
+        entry.places, entry.known = places, known
+        entry.free_states = [
+            (key, spec) for key, spec in plan.state_specs.items()
+            if key.kind == "variable" and not is_static(key.op.outputs[0]._shape) and key in plan.read_states
+        ]  # fmt: skip
+        return entry
+
+    def _staged(
+        self, entry: _Entry, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]
+    ) -> Any:
+        """Run a first plan, and the one that follows for the values that decide shapes."""
+        with self._store.lock:  # all stages see the same variables
+            while entry.places:
+                values = [np.asarray(v) for v in entry.bound.run(arrays)]
+                key = tuple((v.shape, v.tobytes()) for v in values)
+                follower = entry.followers.get(key)
+                if follower is None:
+                    known = {**entry.known, **dict(zip(entry.places, values, strict=True))}
+                    follower = self._compiled(handler, tensors, arrays, known)
+                    _remember(entry.followers, key, follower, self._max_plans)
+                entry = follower
+            return entry.bound.run(arrays)
+
+    def _target(self) -> Target:
+        return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked())
+
+    def _state_spec(self, variable: Operation) -> Spec:
+        cell = self._store.cell(StateKey(variable))
+        if cell.spec is None:
+            raise UninitializedError(
+                message(
+                    f"variable '{variable.name}' has no value in this session",
+                    site=variable.site,
+                    fix="run gr.global_variables_initializer() in this session first",
+                )
+            )
+        return cell.spec
+
+    # -- variables ----------------------------------------------------------------------------
+
+    def load_variable(self, variable: Any, value: Any) -> None:
+        """Set a variable's value; ``variable.load(value, session)`` calls this."""
+        self._check_open()
+        t = self._feed_key(variable)
+        array = np.array(feed_array(t, value), order="C")
+        if not is_compatible(array.shape, t._shape):
+            raise ShapeError(
+                message(
+                    f"a value of shape {format_shape(array.shape)} is loaded into variable '{t.op.name}'",
+                    site=t.op.site,
+                    expected=f"shape {format_shape(t._shape)}",
+                )
+            )
+        with self._store.lock:
+            self._store.set_host(self._store.cell(StateKey(t.op)), array, Spec(array.shape, t.dtype))
+
+    def list_devices(self) -> list[str]:
+        """The devices of this machine that work."""
+        from graphrun.runtime.devices import list_devices
+
+        return list_devices()
+
+
+class InteractiveSession(Session):
+    """A session that is the default one as soon as it is made, until it is closed; for notebooks."""
+
+    def __init__(self, graph: Graph | None = None, device: str | None = None, **options: Any) -> None:
+        super().__init__(graph, device, **options)
+        self._context = self.as_default()
+        self._context.__enter__()
+        self._graph_context = None if graph is None else self.graph.as_default()
+        if self._graph_context is not None:
+            self._graph_context.__enter__()
+
+    def close(self) -> None:
+        if not self._closed:
+            if self._graph_context is not None:
+                self._graph_context.__exit__(None, None, None)
+            self._context.__exit__(None, None, None)
+        super().close()
+
+
+class _Capabilities(dict[str, Any]):
+    """Capabilities by device, asked for when a node wants the device; None for a missing one if `soft`."""
+
+    def __init__(self, soft: bool) -> None:
+        super().__init__()
+        self.soft = soft
+
+    def __missing__(self, name: str) -> Any:
+        try:
+            self[name] = get_device(name).capabilities
+        except DeviceError:
+            if not self.soft:
+                raise
+            self[name] = None
+        return self[name]
+
+
+class _Blocked(dict[str, Any]):
+    """Kernel families that failed on a device."""
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        self[name] = blocked_families(get_device(name))
+        return self[name]
+
+
+def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > limit:
+        try:
+            cache.popitem(last=False)
+        except KeyError:  # another thread was quicker
+            break
