@@ -1,0 +1,132 @@
+"""Operations that repeat a tensor along its dimensions: tile, meshgrid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrun.errors import RuleError
+from graphrun.graph.apply import apply, convert_to_tensor
+from graphrun.graph.descriptor import AffineMap, Spec, View
+from graphrun.graph.node import Operation, Tensor
+from graphrun.graph.opdef import OpDef, register
+from graphrun.ops.attributes import attr_value, ints, known_ints, shape_attr
+from graphrun.ops.fill import broadcast_to, shape
+from graphrun.ops.joining import stack
+from graphrun.ops.reshape import reshape
+from graphrun.ops.sequences import range_
+from graphrun.shapes import (
+    row_major_strides,
+)
+
+# -- tile ---------------------------------------------------------------------------------------
+
+
+def _tile_rule(x: Spec, *, multiples: Any) -> tuple[Spec]:
+    counts = known_ints(multiples)
+    for m in counts or ():
+        if m is not None and m < 0:
+            raise RuleError(f"multiples {counts} hold a negative number", expected="0 or more")
+    if counts is None:
+        return (Spec(None if x.shape is None else (None,) * len(x.shape), x.dtype),)
+    if x.shape is None:
+        return (Spec((None,) * len(counts), x.dtype),)
+    if len(counts) != len(x.shape):
+        raise RuleError(
+            f"{len(counts)} multiples for rank {len(x.shape)}", expected="one for each dimension",
+            fix="write 1 for a dimension that is not repeated",
+        )  # fmt: skip
+    out = tuple(None if d is None or m is None else d * m for d, m in zip(x.shape, counts, strict=True))
+    return (
+        Spec(
+            tuple(0 if d == 0 or m == 0 else o for d, m, o in zip(x.shape, counts, out, strict=True)), x.dtype
+        ),
+    )
+
+
+def _tile_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
+    shape: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    dims: list[int] = []
+    strides: list[int] = []
+    for d, s, m in zip(shape, row_major_strides(shape), known_ints(attrs["multiples"]) or (), strict=True):
+        if m != 1:
+            dims.append(m)  # type: ignore[arg-type]
+            strides.append(0)
+        dims.append(d)
+        strides.append(s)
+    return AffineMap(tuple(dims), tuple(strides))
+
+
+def _tile_gradient(op: Operation, dy: Tensor) -> Tensor:
+    """Split each dimension in (repeats, length), and sum over the repeats."""
+    x, multiples = op.inputs[0], attr_value(op, "multiples")
+    shape = shape_attr(x)
+    if isinstance(multiples, tuple) and isinstance(shape, tuple):
+        dims = tuple(n for pair in zip(multiples, shape, strict=True) for n in pair)
+        axes: Any = tuple(range(0, len(dims), 2))
+    else:
+        if isinstance(shape, tuple):
+            shape = convert_to_tensor(np.array(shape, np.int32), multiples.dtype, graph=x.graph)
+        counts = convert_to_tensor(multiples, shape.dtype)
+        if counts.dtype is not shape.dtype:
+            shape = apply("cast", (shape,), {"dtype": counts.dtype})
+        dims = reshape(stack([counts, shape], 1), [-1])
+        rank = len(x._shape) if x._shape is not None else None
+        axes = (
+            tuple(range(0, 2 * rank, 2))
+            if rank is not None
+            else range_(0, apply("size", (dims,), {"out_type": dims.dtype}), 2)
+        )
+    return apply("sum", (reshape(dy, dims),), {"axis": axes, "keepdims": False})
+
+
+tile_op = register(
+    OpDef(
+        "tile", _tile_rule, lambda x, *, multiples: np.tile(x, multiples), View(_tile_map), _tile_gradient,
+        value_attrs=("multiples",), node_name="Tile", onnx="Tile", input_names=("input",),
+    )
+)  # fmt: skip
+
+
+def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
+    """Repeat `input` ``multiples[i]`` times along each dimension i.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     print(sess.run(gr.tile([1, 2], [3])))
+    [1 2 1 2 1 2]
+    """
+    return apply(
+        tile_op, (convert_to_tensor(input),), {"multiples": ints(multiples, "tile", "multiples")}, name
+    )
+
+
+def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[Tensor]:
+    """Return the coordinates of a grid whose axes are the given vectors, as NumPy's ``meshgrid``.
+
+    `indexing` is "xy" (the first two axes exchanged) or "ij".
+    """
+    if indexing not in ("xy", "ij"):
+        from graphrun.errors import ShapeError, message
+
+        raise ShapeError(message(f"indexing={indexing!r}", where="meshgrid", expected='"xy" or "ij"'))
+    vectors = [convert_to_tensor(a) for a in args]
+    if not vectors:
+        return []
+    with vectors[0].graph.name_scope(name):
+        n = len(vectors)
+        flat = [reshape(v, [-1]) for v in vectors]
+        order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
+        lengths: Any
+        if all(v._shape is not None and v._shape[0] is not None for v in flat):
+            lengths = tuple(flat[i]._shape[0] for i in order)  # type: ignore[index]
+        else:
+            lengths = stack([shape(flat[i])[0] for i in order])
+        return [
+            broadcast_to(reshape(v, tuple(-1 if j == i else 1 for j in order)), lengths)
+            for i, v in enumerate(flat)
+        ]
