@@ -1,7 +1,7 @@
 /* Two-dimensional convolution and its two gradients.
  *
- * Index convention.  An image is x[n][h][w][c] (NHWC) or x[n][c][h][w] (NCHW), as strides say; a filter is always
- * w[i][j][c][o].  Output pixel (p, q) reads the input pixels (p * stride_h + i * dilation_h - top, ...).
+ * Index convention.  An image is x[n][h][w][c] (NHWC) or x[n][c][h][w] (NCHW), as strides say; a filter is
+ * always w[i][j][c][o].  Output pixel (p, q) reads the input pixels (p * stride_h + i * dilation_h - top, ...).
  * Every kernel is a gather: one item writes an output element and nobody else does, and the order of the
  * additions is fixed, so that the same launch gives the same bits.  Offsets are in elements.
  *
@@ -133,8 +133,8 @@ __kernel void GR_NAME(
 #endif
 
 #if defined(GR_ENTRY_conv_pack)
-/* to[panel][i][j][c][lane] is from[base + i * s_i + j * s_j + c * s_c + o * s_o] for o = panel * GR_CONV_PANEL +
- * lane, 0 from `outputs` on.  An item copies one (panel, i, j). */
+/* to[panel][i][j][c][lane] is from[base + i * s_i + j * s_j + c * s_c + o * s_o] for
+ * o = panel * GR_CONV_PANEL + lane, 0 from `outputs` on.  An item copies one (panel, i, j). */
 __kernel void GR_NAME(
     __global const GR_CONV_IN *from, ulong from_offset, __global GR_CONV_REAL *to, ulong to_offset,
     uint items, int taps, int taps_w, int inputs, int outputs, long base, long s_i, long s_j, long s_c,
@@ -159,8 +159,8 @@ __kernel void GR_NAME(
 #endif
 
 #if defined(GR_ENTRY_conv_tile)
-/* Item (panel, chunk): `tiles_per_item` tiles of a row's pixels.  A tap (i, j) adds `run` consecutive elements
- * of x per pixel: the channels, or a whole row of the filter where its columns are adjacent. */
+/* Item (panel, chunk): `tiles_per_item` tiles of a row's pixels.  A tap (i, j) adds `run` consecutive
+ * elements of x per pixel: the channels, or a whole row of the filter where its columns are adjacent. */
 __kernel void GR_NAME(
     __global const GR_CONV_REAL *x, ulong x_offset, __global const GR_CONV_REAL *w, ulong w_offset,
     __global GR_CONV_OUT *y, ulong y_offset,
@@ -242,10 +242,10 @@ __kernel void GR_NAME(
 #endif
 
 #if defined(GR_ENTRY_conv_filter_tile)
-/* Item (slice, tap, panel).  A slice is units [slice * units / slices, ...) of `rows_per_unit` output rows of one
- * image: small enough to stay in the cache while the tiles of the run pass over it.
- * part[slice][tap][tile][m][panel][lane]; tile and panel that would overhang are shifted back, each into slots
- * of its own. */
+/* Item (slice, tap, panel).  A slice is units [slice * units / slices, ...) of `rows_per_unit` output rows of
+ * one image: small enough to stay in the cache while the tiles of the run pass over it.
+ * part[slice][tap][tile][m][panel][lane]; tile and panel that would overhang are shifted back, each into
+ * slots of its own. */
 __kernel void GR_NAME(
     __global const GR_CONV_REAL *x, ulong x_offset, __global const GR_CONV_REAL *dy, ulong dy_offset,
     __global GR_CONV_REAL *part, ulong part_offset,
@@ -319,8 +319,8 @@ __kernel void GR_NAME(
  * that nothing is shifted. */
 __kernel void GR_NAME(
     __global const GR_CONV_REAL *part, ulong part_offset, __global GR_CONV_OUT *dw, ulong dw_offset,
-    ulong count, ulong per_item, uint slices, int run, int outputs, int span, int tile_rows, int tiles, int panel_width,
-    int panels)
+    ulong count, ulong per_item, uint slices, int run, int outputs, int span, int tile_rows, int tiles,
+    int panel_width, int panels)
 {
     const ulong begin = get_global_id(0) * per_item;
     const ulong end = min(begin + per_item, count);
@@ -452,7 +452,8 @@ __kernel void GR_NAME(
                 const int q = v + left - j * dilation_w;
                 if (q < 0 || q % stride_w || q / stride_w >= columns)
                     continue;
-                __global const GR_CONV_IN *a = image + ((ulong)(p / stride_h) * columns + q / stride_w) * dy_pixel;
+                __global const GR_CONV_IN *a =
+                    image + ((ulong)(p / stride_h) * columns + q / stride_w) * dy_pixel;
                 __global const GR_CONV_IN *b =
                     w + ((ulong)(i * kernel_w + j) * inputs_per_group + c % inputs_per_group) * outputs +
                     first_output;

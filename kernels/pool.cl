@@ -1,13 +1,13 @@
 /* Two-dimensional pooling and its gradients.
  *
- * Index convention.  Both layouts are [outer][row][column][inner]: NHWC has outer = images and inner = channels,
- * NCHW has outer = images * channels and inner = 1.  Window (p, q) covers the input pixels
+ * Index convention.  Both layouts are [outer][row][column][inner]: NHWC has outer = images and inner =
+ * channels, NCHW has outer = images * channels and inner = 1.  Window (p, q) covers the input pixels
  * (p * stride_h - top + i, q * stride_w - left + j), of which only real ones are visited.
  * Every kernel is a gather in a fixed order.  Offsets are in elements.  Two shapes of loop:
- *   by element: an item makes `per_item` consecutive results of `chunk` inner elements each, where chunk is inner
- *               (CPU) or 1 (GPU); count counts results;
- *   by row      (GR_POOL_ROWS, for inner = 1 on a CPU): an item makes `per_item` rows, count counts rows; windows
- *               move in the innermost loop, which compilers turn to vectors.
+ *   by element: an item makes `per_item` consecutive results of `chunk` inner elements each, where chunk is
+ *               inner (CPU) or 1 (GPU); count counts results;
+ *   by row      (GR_POOL_ROWS, for inner = 1 on a CPU): an item makes `per_item` rows, count counts rows;
+ *               windows move in the innermost loop, which compilers turn to vectors.
  *
  * NaN counts as a maximum; the first maximum of a window in row-major order takes its gradient.
  *
@@ -173,7 +173,8 @@ __kernel void GR_NAME(
                     /* window pixel j of window s is pixel s * stride - shift of the block */
                     const int shift = left + block - j;
                     const int first = max(shift + GR_POOL_STRIDE - 1, 0) / GR_POOL_STRIDE;
-                    const int last = size + shift > 0 ? min((size - 1 + shift) / GR_POOL_STRIDE, columns - 1) : -1;
+                    const int last =
+                        size + shift > 0 ? min((size - 1 + shift) / GR_POOL_STRIDE, columns - 1) : -1;
                     for (int s = first; s <= last; ++s) {
                         const int v = s * GR_POOL_STRIDE - shift;
 #if defined(GR_ENTRY_max_pool_grad)
@@ -262,7 +263,8 @@ __kernel void GR_NAME(
         __global const GR_POOL_ELEMENT *image = x + x_offset + outer * height * line + part * chunk;
 #endif
 #if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad)
-        __global const GR_POOL_ELEMENT *maxima = y + y_offset + (outer * rows * columns) * inner + part * chunk;
+        __global const GR_POOL_ELEMENT *maxima =
+            y + y_offset + (outer * rows * columns) * inner + part * chunk;
 #endif
 #if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad)
         /* the windows that pixel (p, q) is in */
@@ -310,7 +312,8 @@ __kernel void GR_NAME(
 #elif defined(GR_ENTRY_avg_pool_grad)
             GR_POOL_VEC sum = 0;
             for (int r = first_row; r <= last_row; ++r) {
-                const int height_here = min(r * stride_h - top + kernel_h, height) - max(r * stride_h - top, 0);
+                const int height_here =
+                    min(r * stride_h - top + kernel_h, height) - max(r * stride_h - top, 0);
                 for (int s = first_column; s <= last_column; ++s) {
                     const int width_here =
                         min(s * stride_w - left + kernel_w, width) - max(s * stride_w - left, 0);

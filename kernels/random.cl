@@ -4,7 +4,7 @@
  * counter words (low(b), high(b), 0, 0) under the key (key0, key1).  Element j of the output is made of
  *   32-bit draws: word j % 4 of block counter + j / 4;
  *   64-bit draws: words 2 * (j % 2) (low half) and 2 * (j % 2) + 1 of block counter + j / 2.
- * An item makes the groups first, first + 1, ... of GR_RNG_VW consecutive blocks each; vectors run over blocks.
+ * An item makes consecutive groups of GR_RNG_VW consecutive blocks each; the lanes of a vector are blocks.
  *
  * Results equal those of graphrun/ops/host/philox.py bit for bit, on every device.  So there is no fma, no
  * division and no built-in function of floats in it, contraction is off, and the order of the operations is
@@ -70,6 +70,7 @@
 #define GR_RNG_AS_REAL GR_RNG_CAT(as_, GR_RNG_REAL)
 #define GR_RNG_AS_BITS GR_RNG_CAT(as_, GR_RNG_UINT)
 #endif
+#define GR_RNG_WIDEN(words) GR_RNG_CAT(convert_, GR_RNG_ULONG)(words)
 #define GR_RNG_VSTORE GR_RNG_CAT(vstore, GR_RNG_VW)
 
 #if defined(GR_ENTRY_philox_uniform_int)
@@ -423,11 +424,9 @@ __kernel void GR_NAME(
         /* lanes hold blocks: interleave them to the order of the elements */
 #if GR_RNG_OUT == 64
         const GR_RNG_VALUE a = GR_RNG_FN(value)(
-            GR_RNG_CAT(convert_, GR_RNG_ULONG)(words[0]) | (GR_RNG_CAT(convert_, GR_RNG_ULONG)(words[1]) << 32),
-            range, base);
+            GR_RNG_WIDEN(words[0]) | (GR_RNG_WIDEN(words[1]) << 32), range, base);
         const GR_RNG_VALUE b = GR_RNG_FN(value)(
-            GR_RNG_CAT(convert_, GR_RNG_ULONG)(words[2]) | (GR_RNG_CAT(convert_, GR_RNG_ULONG)(words[3]) << 32),
-            range, base);
+            GR_RNG_WIDEN(words[2]) | (GR_RNG_WIDEN(words[3]) << 32), range, base);
         run[0].even = a.lo;
         run[0].odd = b.lo;
         run[1].even = a.hi;
@@ -497,6 +496,7 @@ __kernel void GR_NAME(
 #undef GR_RNG_AS_REAL
 #undef GR_RNG_AS_BITS
 #undef GR_RNG_VSTORE
+#undef GR_RNG_WIDEN
 #undef GR_RNG_VALUE
 #undef GR_RNG_ELEMENT
 #ifdef GR_RNG_OWN_NAME
