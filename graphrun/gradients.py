@@ -276,7 +276,7 @@ def hessians(ys: Any, xs: Any, name: str = "hessians", **options: Any) -> list[T
             for d in x._shape:  # type: ignore[union-attr]
                 n *= d  # type: ignore[operator]
             flat = apply("reshape", (g,), {"shape": (n,)})
-            rows = [
+            rows: list[Any] = [
                 gradients(flat[i], x, unconnected_gradients=UnconnectedGradients.ZERO)[0] for i in range(n)
             ]
             stacked = apply("stack", rows, {"axis": 0})

@@ -165,11 +165,9 @@ def elementwise(group: Group, in_specs: Sequence[Spec], out: Spec, in_place: int
             names.append(
                 literal(what, dtype) if kind == "lit" else f"a{what}" if kind == "in" else f"t{what}"
             )
-        expr = instruction.op.opencl
-        if not isinstance(expr, Expr):
-            specs = [Spec((), d) for d in instruction.in_dtypes]
-            expr = instruction.op.descriptor(specs, instruction.attrs)  # type: ignore[assignment]
-        code = expression(expr, instruction.attrs, instruction.in_dtypes, instruction.dtype, names)  # type: ignore[arg-type]
+        code = expression(
+            instruction.expr, instruction.attrs, instruction.in_dtypes, instruction.dtype, names
+        )
         body.append(f"const {instruction.dtype.compute} t{j} = ({instruction.dtype.compute})({code});")
     body.append(store(out.dtype, "y", "i", f"t{len(group.instructions) - 1}"))
     lines = [f"// {group.label}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{", *setup]

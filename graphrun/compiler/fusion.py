@@ -27,7 +27,8 @@ MAX_INSTRUCTIONS = 200
 class Instruction:
     """One `Expr` of a group.  Operands: ``("in", k)``, ``("t", j)`` an earlier instruction, ``("lit", value)``."""
 
-    op: OpDef
+    op: str
+    expr: Expr
     attrs: Mapping[str, Any]
     operands: tuple[tuple[str, Any], ...]
     in_dtypes: tuple[DType, ...]
@@ -52,8 +53,7 @@ def _no_rule(*specs: Spec, **attrs: Any) -> Any:
 
 
 FUSED = OpDef("fused", _no_rule, None)
-_COPY_EXPR = Expr("a", flops=0)
-_COPY_OP = OpDef("view", _no_rule, None, opencl=_COPY_EXPR)
+_COPY = Expr("a", flops=0)
 
 
 def fuse(program: Program) -> Program:
@@ -126,12 +126,12 @@ def _build(root: Node, nodes: list[Node]) -> Node:
                 inputs.append(value)
                 maps.append(broadcast_map(value[0].specs[value[1]].shape, out_shape))  # type: ignore[arg-type]
             operands.append(("in", inputs.index(value)))
+        expr = node.op.descriptor(node.input_specs, node.attrs)
+        assert isinstance(expr, Expr), "_is_expr asked the same question"
+        in_dtypes = tuple(s.dtype for s in node.input_specs)
         instructions.append(
-            Instruction(
-                node.op, node.attrs, tuple(operands), tuple(s.dtype for s in node.input_specs),
-                node.specs[0].dtype,
-            )
-        )  # fmt: skip
+            Instruction(node.op.name, expr, node.attrs, tuple(operands), in_dtypes, node.specs[0].dtype)
+        )
     label = "+".join(n.op.name for n in nodes[:6]) + ("+..." if len(nodes) > 6 else "")
     group = Group(tuple(instructions), tuple(maps), label)
     return Node(FUSED, inputs, {"group": group}, root.specs, root.origin, root.device)
@@ -184,7 +184,7 @@ def view_map(node: Node, index: int) -> AffineMap | None:
 
 def view_group(m: AffineMap, dtype: DType) -> Group:
     """A group that materializes a view."""
-    instruction = Instruction(_COPY_OP, {}, (("in", 0),), (dtype,), dtype)
+    instruction = Instruction("view", _COPY, {}, (("in", 0),), (dtype,), dtype)
     return Group((instruction,), (collapse(m),), "view")
 
 

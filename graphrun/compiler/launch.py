@@ -65,7 +65,7 @@ def fused_launch(node: Node, group: Group, capabilities: Capabilities, in_place:
     name, text = _named("fused", codegen.elementwise(group, node.input_specs, out, in_place))
     args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k != in_place]
     args += [("out", 0), ("ulong", n)]
-    flops = sum(getattr(i.op.opencl, "flops", 1) for i in group.instructions)
+    flops = sum(i.expr.flops for i in group.instructions)
     global_size, local_size = sizes(n, max(1, flops // 4), capabilities)
     return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)
 

@@ -76,10 +76,7 @@ class _Lowering:
             if not self._is_alias(node):
                 for v in node.inputs:
                     self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
-        for v in program.fetches:
-            if v is not None:
-                self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
-        for v in program.updates.values():
+        for v in program.outputs():
             self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
 
     # -- values -------------------------------------------------------------------------------
@@ -183,17 +180,13 @@ class _Lowering:
 
     def fetch(self, value: Value) -> int:
         """The register of a fetched value, on whichever device it is."""
-        root = value if value in self.registers else self._host_source(value)
-        if root is not None:
-            return self.register(root)
+        if value in self.registers or value[0].op in _PURE_INPUTS:
+            return self.register(value)
         node = value[0]
         r = self.registers[value] = self.new_register(node.specs[value[1]])
         place = self.place(value, node.device)
         self.plan.steps.append(DownloadStep(node.device, place, r, self.origin(node)))
         return r
-
-    def _host_source(self, value: Value) -> Value | None:
-        return value if value[0].op in _PURE_INPUTS else None
 
     def _use(self, node: Node) -> None:
         for v in node.inputs:
@@ -262,7 +255,7 @@ class _Lowering:
         scratch = []
         for count in scratch_bytes:
             self.scratch += 1
-            key = ("scratch", self.scratch)
+            key: Any = ("scratch", self.scratch)
             self.slot_bytes[key] = count
             self.device_of[key] = device
             scratch.append(Place(key, 0, node.specs[0]))

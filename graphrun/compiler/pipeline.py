@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +30,31 @@ from graphrun.graph.node import Operation, Tensor
 Observer = Callable[[str, Program], None]
 
 
+_pause = threading.Lock()
+_paused = 0
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from scanning a growing program again and again, which is quadratic."""
+    global _paused
+    with _pause:
+        if _paused == 0 and not gc.isenabled():
+            yield_only = True
+        else:
+            yield_only = False
+            _paused += 1
+            gc.disable()
+    try:
+        yield
+    finally:
+        if not yield_only:
+            with _pause:
+                _paused -= 1
+                if _paused == 0:
+                    gc.enable()
+
+
 class Split(Exception):
     """A shape depends on data: run `plan`, and compile again with what it fetches at `places`."""
 
@@ -35,7 +64,13 @@ class Split(Exception):
         self.places = places
 
 
-def compile_plan(
+def compile_plan(*args: Any, **options: Any) -> Plan:
+    """Compile what is fetched for given shapes; see `_compile_plan` for the parameters."""
+    with _collector_paused():
+        return _compile_plan(*args, **options)
+
+
+def _compile_plan(
     fetches: Sequence[Tensor | Operation],
     feeds: Sequence[tuple[Tensor, Spec]],
     state_spec: StateSpecs,

@@ -28,7 +28,7 @@ class Target:
     ----------
     default : str
         Device of nodes that ask for none.
-    capabilities : mapping
+    capabilities : mapping of str to Capabilities
         Of each device other than NumPy that nodes ask for; None where a missing device is replaced by
         the host.
     strict : bool
@@ -38,7 +38,7 @@ class Target:
     """
 
     default: str = NUMPY
-    capabilities: Mapping[str, Capabilities | None] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
     blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
 

@@ -61,8 +61,8 @@ class Place:
 def size_bytes(spec: Spec) -> int:
     """Bytes of a value of concrete shape."""
     count = spec.dtype.size_bytes
-    for d in spec.shape:  # type: ignore[union-attr]
-        count *= d  # type: ignore[operator]
+    for d in spec.dims:
+        count *= d
     return count
 
 

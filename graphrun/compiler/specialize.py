@@ -140,10 +140,9 @@ def _fold_small(node: Node) -> Node | None:
         return None
     if op.name in ("shape", "size", "rank"):
         # Only the input's shape matters, and that is known.
-        placeholder = np.broadcast_to(
-            np.zeros((), node.input_specs[0].dtype.numpy), node.input_specs[0].shape
-        )  # type: ignore[arg-type]
-        return constant_node(np.asarray(op.numpy(placeholder, **node.attrs), spec.dtype.numpy), node.origin)
+        x = node.input_specs[0]
+        stand_in = np.broadcast_to(np.zeros((), x.dtype.numpy), x.shape)  # type: ignore[arg-type]
+        return constant_node(np.asarray(op.numpy(stand_in, **node.attrs), spec.dtype.numpy), node.origin)
     size = 1
     for d in spec.shape:  # type: ignore[union-attr]
         size *= d  # type: ignore[operator]

@@ -28,6 +28,11 @@ class Spec(NamedTuple):
     shape: tuple[int | None, ...] | None
     dtype: DType
 
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape, of a spec that is known to be concrete."""
+        return self.shape  # type: ignore[return-value]
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -12,6 +12,7 @@ from graphrun.errors import DTypeError, GraphError, RuleError, Site, format_site
 from graphrun.graph import default
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.opdef import OpDef
+from graphrun.graph.operators import Operators
 from graphrun.shapes import Shape, TensorShape, as_shape, format_shape, merge
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Operation:
         return f"<gr.Operation '{self.name}' type={self.opdef.name}>"
 
 
-class Tensor:
+class Tensor(Operators):
     """A value that an operation will produce when the graph runs.
 
     Arithmetic operators, comparison, indexing and the like are attached by `graphrun.ops`.
@@ -110,6 +111,7 @@ class Tensor:
     # NumPy arrays and scalars on the left hand side leave the operator to the tensor.
     __array_priority__ = 100
     __array_ufunc__ = None
+    _partial: Any  # what is known of its value, once asked for (see `apply.partial_value`)
 
     def __init__(self, op: Operation, index: int, shape: Shape, dtype: DType) -> None:
         self.op = op
@@ -214,7 +216,7 @@ class Tensor:
                 f"iteration over it, but {what}",
                 "use gr.unstack(x, num=n), or gr.map_fn, or give x a static shape",
             )
-        return (self[i] for i in range(self._shape[0]))  # type: ignore[index]
+        return (self[i] for i in range(self._shape[0]))
 
     def __repr__(self) -> str:
         return f"<gr.Tensor '{self.name}' shape={format_shape(self._shape)} dtype={self.dtype}>"

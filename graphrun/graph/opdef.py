@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from graphrun.graph.node import Operation
 
 Infer = Callable[..., Sequence[Spec]]
-Gradient = Callable[..., Sequence[Any]]
+Gradient = Callable[..., Any]
 
 
 def no_gradient(op: Operation, *output_gradients: Any) -> Sequence[None]:

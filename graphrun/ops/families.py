@@ -113,7 +113,8 @@ def binary(
 
     opdef = register(
         OpDef(
-            name, infer, numpy, opencl, gradient, commutative=commutative, broadcasts=True, onnx=onnx, node_name=node_name,
+            name, infer, numpy, opencl, gradient, commutative=commutative, broadcasts=True, onnx=onnx,
+            node_name=node_name,
             partial=None if partial is None else (lambda op: _partial_binary(partial, op)),
         )
     )  # fmt: skip
@@ -179,7 +180,8 @@ def reduction(
 
     opdef = register(
         OpDef(
-            name, infer, numpy, opencl, gradient, value_attrs=("axis",), onnx=onnx, node_name=node_name, input_names=("x",)
+            name, infer, numpy, opencl, gradient, value_attrs=("axis",), onnx=onnx, node_name=node_name,
+            input_names=("x",),
         )
     )  # fmt: skip
 

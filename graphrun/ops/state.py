@@ -19,6 +19,7 @@ from graphrun.graph.descriptor import AffineMap, Spec, View
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
+from graphrun.graph.operators import Operators
 from graphrun.shapes import as_shape, format_shape, is_compatible, is_static, row_major_strides
 
 
@@ -206,7 +207,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return apply(placeholder_with_default_op, (convert_to_tensor(input),), {"shape": as_shape(shape)}, name)
 
 
-class Variable:
+class Variable(Operators):
     """State that a session keeps between runs.
 
     Parameters

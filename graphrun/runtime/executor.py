@@ -207,7 +207,7 @@ class BoundPlan:
             + [f"    return ({fetches}), ({''.join(updates)})"]
         )
         exec(compile(source, "<graphrun plan>", "exec"), names)
-        return names["run"]  # type: ignore[no-any-return]
+        return names["run"]
 
     # -- running ------------------------------------------------------------------------------
 
