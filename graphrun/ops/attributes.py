@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, as_array, convert_to_tensor, partial_value
+from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant
 from graphrun.graph.site import user_site
@@ -160,9 +162,32 @@ def shape_attr(x: Tensor) -> Any:
     return shape(x)
 
 
-def known_ints(value: Any) -> tuple[int | None, ...] | None:
+def as_vectors(*values: Any, graph: Any) -> list[Tensor]:
+    """Attributes that are vectors, some of them tensors, as tensors of one dtype."""
+    from graphrun import dtypes
+
+    kinds = {v.dtype.name for v in values if isinstance(v, Tensor)}
+    kind = dtypes.int32 if kinds <= {"int32"} else dtypes.int64
+    tensors = [
+        v if isinstance(v, Tensor) else convert_to_tensor(np.array(v, kind.numpy), graph=graph)
+        for v in values
+    ]
+    return [t if t.dtype is kind else apply("cast", (t,), {"dtype": kind}) for t in tensors]
+
+
+def known_ints(value: Any) -> tuple[Any, ...] | None:
     """An attribute inside of a shape rule: a tuple with None for what is unknown, or None."""
     return (value,) if isinstance(value, int) else value
+
+
+def static_ints(value: Any) -> tuple[int, ...]:
+    """An attribute whose value is known, as all are once the compiler has made shapes concrete."""
+    return (value,) if isinstance(value, int) else value
+
+
+def dims_of(spec: Spec) -> tuple[int, ...]:
+    """The shape of a spec in which it is concrete."""
+    return cast("tuple[int, ...]", spec.shape)
 
 
 def require_rank(shape: tuple[Any, ...] | None, rank: int, what: str) -> None:
@@ -183,8 +208,8 @@ def c_literal(value: Any, dtype: DType) -> str:
         if dtype.compute in ("ulong", "uint"):
             return f"{number}{'UL' if dtype.compute == 'ulong' else 'U'}"
         return f"({dtype.compute})({number})" if number != -(2**31) else "(int)0x80000000U"
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        text = "NAN" if number != number else "INFINITY" if number > 0 else "-INFINITY"
+    real = float(value)
+    if not math.isfinite(real):
+        text = "NAN" if math.isnan(real) else "INFINITY" if real > 0 else "-INFINITY"
         return f"({dtype.compute})({text})"
-    return f"({number.hex()}{'' if dtype.compute == 'double' else 'f'})"
+    return f"({real.hex()}{'' if dtype.compute == 'double' else 'f'})"

@@ -14,7 +14,7 @@ from graphrun.graph.apply import apply, convert_to_tensor, make_constant
 from graphrun.graph.descriptor import AffineMap, Index, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, no_gradient, register
-from graphrun.ops.attributes import c_literal, ints, is_tensor, known_ints, scalar, shape_attr
+from graphrun.ops.attributes import c_literal, dims_of, ints, is_tensor, known_ints, scalar, shape_attr
 from graphrun.shapes import Shape, format_shape, is_static, num_elements, row_major_strides
 
 # -- shape, size, rank --------------------------------------------------------------------------
@@ -156,8 +156,8 @@ def _broadcast_to_rule(x: Spec, *, shape: Any) -> tuple[Spec]:
 
 
 def _broadcast_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    source: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
-    target: tuple[int, ...] = out.shape  # type: ignore[assignment]
+    source = dims_of(specs[0])
+    target = dims_of(out)
     strides = tuple(0 if d == 1 else s for d, s in zip(source, row_major_strides(source), strict=True))
     return AffineMap(target, (0,) * (len(target) - len(source)) + strides)
 

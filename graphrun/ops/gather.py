@@ -13,7 +13,7 @@ from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, known_ints, one_int, shape_attr
+from graphrun.ops.attributes import attr_value, dims_of, known_ints, one_int, shape_attr, static_ints
 from graphrun.ops.families import require_kind
 from graphrun.shapes import Shape, format_shape, is_compatible, normalize_axis, row_major_strides
 
@@ -92,8 +92,8 @@ def _gather_numpy(
 
 def _places(specs: Sequence[Spec], at: int, batch_dims: int, rank: int) -> tuple[str, list[str]]:
     """The flat position in the indices, and in `params` but for axis `at`, of a gathered element."""
-    params: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
-    indices: tuple[int, ...] = specs[1].shape  # type: ignore[assignment]
+    params = dims_of(specs[0])
+    indices = dims_of(specs[1])
     strides, steps = row_major_strides(params), row_major_strides(indices)
     kept = len(indices) - batch_dims
     own = [f"c{k} * {steps[k]}L" for k in range(batch_dims)]
@@ -104,7 +104,7 @@ def _places(specs: Sequence[Spec], at: int, batch_dims: int, rank: int) -> tuple
 
 
 def _gather_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    params: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    params = dims_of(specs[0])
     at = _axis_of(params, attrs["axis"], attrs["batch_dims"])
     length, step = params[at], row_major_strides(params)[at]
     own, rest = _places(specs, at, attrs["batch_dims"], len(out.shape))  # type: ignore[arg-type]
@@ -199,21 +199,21 @@ LOOP_ELEMENTS = 1 << 22
 
 
 def _grad_descriptor(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Index | None:
-    shape = known_ints(attrs["shape"]) or ()
-    indices: tuple[int, ...] = specs[1].shape  # type: ignore[assignment]
+    shape = static_ints(attrs["shape"])
+    indices = dims_of(specs[1])
     count = int(np.prod(indices[attrs["batch_dims"] :], dtype=np.int64))
-    visits = count * int(np.prod(shape, dtype=np.int64))  # type: ignore[arg-type]
+    visits = count * int(np.prod(shape, dtype=np.int64))
     return Index(_grad_code) if visits <= LOOP_ELEMENTS else None
 
 
 def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape: tuple[int, ...] = out.shape  # type: ignore[assignment]
-    indices: tuple[int, ...] = specs[1].shape  # type: ignore[assignment]
+    shape = dims_of(out)
+    indices = dims_of(specs[1])
     batch_dims = attrs["batch_dims"]
     at = _axis_of(shape, attrs["axis"], batch_dims)
     kept = len(indices) - batch_dims
     count = int(np.prod(indices[batch_dims:], dtype=np.int64))
-    strides = row_major_strides(specs[0].shape)  # type: ignore[arg-type]
+    strides = row_major_strides(dims_of(specs[0]))
     steps = row_major_strides(indices)
     own = [f"c{k} * {steps[k]}L" for k in range(batch_dims)]
     step = strides[at + kept - 1] if kept else 0
@@ -328,11 +328,11 @@ def embedding_lookup(
             message("max_norm with params or ids of unknown rank", where="embedding_lookup", site=user_site(),
                     fix="state the rank with set_shape")
         )  # fmt: skip
-    from graphrun.ops.math import maximum, sqrt
+    from graphrun.ops.math import divide, maximum, multiply, sqrt
 
     axes = tuple(range(len(i._shape), len(i._shape) + len(x._shape) - 1))
-    norm = sqrt(apply("sum", (rows * rows,), {"axis": axes, "keepdims": True}))
-    return apply("divide", (rows * max_norm, maximum(norm, max_norm)), None, label)
+    norm = sqrt(apply("sum", (multiply(rows, rows),), {"axis": axes, "keepdims": True}))
+    return multiply(rows, divide(max_norm, maximum(norm, max_norm)), label)
 
 
 def batch_gather(params: Any, indices: Any, name: str | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from graphrun.graph.descriptor import AffineMap, Index, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, ints, one_int, static_int
+from graphrun.ops.attributes import attr_value, dims_of, ints, one_int, static_int
 from graphrun.ops.families import require_same_dtype
 from graphrun.ops.fill import shape, zeros_like
 from graphrun.ops.state import identity
@@ -76,7 +76,7 @@ def _concat_rule(*specs: Spec, axis: Any) -> tuple[Spec]:
 
 
 def _concat_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape0: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape0 = dims_of(specs[0])
     at = normalize_axis(_single(attrs["axis"]), len(shape0))
     inner = int(np.prod(shape0[at + 1 :], dtype=np.int64))
     row = out.shape[at] * inner  # type: ignore[index, operator]
@@ -95,7 +95,9 @@ def _concat_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> 
     return lines[0] + " " + " else ".join(branches)
 
 
-def _concat_gradient(op: Operation, dy: Tensor) -> list[Tensor | None]:
+def _concat_gradient(op: Operation, dy: Tensor) -> list[Tensor]:
+    from graphrun.ops.indexing import getitem
+
     axis = attr_value(op, "axis")
     inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]
     ranks = [len(t._shape) for t in inputs if t._shape is not None]
@@ -104,7 +106,7 @@ def _concat_gradient(op: Operation, dy: Tensor) -> list[Tensor | None]:
         if all(t._shape is not None and t._shape[at] is not None for t in inputs):
             sizes: Any = tuple(t._shape[at] for t in inputs)  # type: ignore[index]
             return _split(dy, sizes, at, len(inputs))
-    sizes = [shape(t)[axis] for t in inputs]
+    sizes = [getitem(shape(t), axis) for t in inputs]
     return _split(dy, ints(sizes, "concat", "sizes"), axis, len(inputs))
 
 
@@ -179,7 +181,7 @@ def _stack_rule(*specs: Spec, axis: int) -> tuple[Spec]:
 
 
 def _stack_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape0: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape0 = dims_of(specs[0])
     at = normalize_axis(attrs["axis"], len(shape0) + 1)
     strides = row_major_strides(shape0)
     rest = [k for k in range(len(shape0) + 1) if k != at]
@@ -242,11 +244,11 @@ def _unstack_numpy(x: np.ndarray, *, axis: int, num: int) -> tuple[np.ndarray, .
 
 
 def _unstack_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    shape0: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape0 = dims_of(specs[0])
     at = normalize_axis(attrs["axis"], len(shape0))
     strides = row_major_strides(shape0)
     rest = (*strides[:at], *strides[at + 1 :])
-    return AffineMap(out.shape, rest, index * strides[at])  # type: ignore[arg-type]
+    return AffineMap(dims_of(out), rest, index * strides[at])
 
 
 def _filled_up(op: Operation, dys: Sequence[Tensor | None]) -> list[Tensor]:
@@ -285,21 +287,21 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     at = static_int(axis, "unstack", "axis")
     if num is None:
         try:
-            found = None if x._shape is None else x._shape[normalize_axis(at, len(x._shape))]
+            num = None if x._shape is None else x._shape[normalize_axis(at, len(x._shape))]
+            if num is None:
+                raise RuleError(
+                    f"dimension {at} of shape {format_shape(x._shape)} is not known",
+                    fix="pass num=, or set the dimension with x.set_shape(...)",
+                )
         except RuleError as fault:
             raise unstack_op.explain(fault, name, user_site(), [x.spec]) from None
-        if found is None:
-            fault = RuleError(
-                f"dimension {at} of shape {format_shape(x._shape)} is not known",
-                fix="pass num=, or set the dimension with x.set_shape(...)",
-            )
-            raise unstack_op.explain(fault, name, user_site(), [x.spec])
-        num = found
     if num == 0:
         return []
     if x.dtype.is_integer and x._shape is not None and len(x._shape) == 1:
         # Single entries of a shape stay known while the graph is built.
-        return [x[i] for i in range(num)]
+        from graphrun.ops.indexing import getitem
+
+        return [getitem(x, i) for i in range(num)]
     return list(_unstack(x, at, num, name))
 
 
@@ -333,7 +335,7 @@ def _sizes(sizes: Any, length: Dim, num: int) -> tuple[Dim, ...]:
         )
     if None in sizes or (length is None and -1 in sizes):
         return tuple(None if s == -1 else s for s in sizes)
-    return tuple(length - total if s == -1 else s for s in sizes)  # type: ignore[operator]
+    return tuple(length - total if s == -1 else s for s in sizes)
 
 
 def _split_rule(x: Spec, *, sizes: Any, axis: Any, num: int) -> tuple[Spec, ...]:
@@ -350,17 +352,18 @@ def _split_rule(x: Spec, *, sizes: Any, axis: Any, num: int) -> tuple[Spec, ...]
 
 def _split_numpy(x: np.ndarray, *, sizes: Any, axis: Any, num: int) -> tuple[np.ndarray, ...]:
     axis = _single(axis)
-    ends = np.cumsum(_sizes(sizes, x.shape[axis], num)[:-1])  # type: ignore[arg-type]
+    lengths: Any = _sizes(sizes, x.shape[axis], num)
+    ends = np.cumsum(lengths[:-1])
     return tuple(np.split(x, ends, axis))
 
 
 def _split_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    shape0: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape0 = dims_of(specs[0])
     at = normalize_axis(_single(attrs["axis"]), len(shape0))
     strides = row_major_strides(shape0)
     begin: int = sum(_sizes(attrs["sizes"], shape0[at], attrs["num"])[:index])  # type: ignore[arg-type]
     offset = 0 if 0 in out.shape else begin * strides[at]  # type: ignore[operator]
-    return AffineMap(out.shape, strides, offset)  # type: ignore[arg-type]
+    return AffineMap(dims_of(out), strides, offset)
 
 
 def _split_gradient(op: Operation, *dys: Tensor | None) -> Tensor:

@@ -13,7 +13,16 @@ from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, ints, is_tensor, known_ints, scalar, shape_attr
+from graphrun.ops.attributes import (
+    attr_value,
+    dims_of,
+    ints,
+    is_tensor,
+    known_ints,
+    scalar,
+    shape_attr,
+    static_ints,
+)
 from graphrun.shapes import Dim, format_shape, row_major_strides
 
 MODES = ("CONSTANT", "REFLECT", "SYMMETRIC")
@@ -66,7 +75,7 @@ def _pad_rule(x: Spec, *, before: Any, after: Any, mode: str, value: Constant) -
 
 
 def _pad_numpy(x: np.ndarray, *, before: Any, after: Any, mode: str, value: Constant) -> np.ndarray:
-    pads = list(zip(known_ints(before) or (), known_ints(after) or (), strict=True))
+    pads = list(zip(static_ints(before), static_ints(after), strict=True))
     if mode == "CONSTANT":
         return np.pad(x, pads, constant_values=value.array.item()) if pads else x
     return np.pad(x, pads, mode.lower()) if pads else x  # type: ignore[call-overload]
@@ -75,12 +84,12 @@ def _pad_numpy(x: np.ndarray, *, before: Any, after: Any, mode: str, value: Cons
 def _pad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
     from graphrun.ops.attributes import c_literal
 
-    source: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    source = dims_of(specs[0])
     mode = attrs["mode"]
     fill = f"r = {c_literal(attrs['value'].array.item(), out.dtype)};"
     if 0 in source:
         return fill
-    before, after = known_ints(attrs["before"]) or (), known_ints(attrs["after"]) or ()
+    before, after = static_ints(attrs["before"]), static_ints(attrs["after"])
     lines, tests, terms = [], [], []
     for k, (n, s, b, a) in enumerate(zip(source, row_major_strides(source), before, after, strict=True)):
         if not b and not a:
@@ -136,7 +145,7 @@ def _fold_rule(dy: Spec, *, before: Any, after: Any, mode: str) -> tuple[Spec]:
 def _fold_numpy(dy: np.ndarray, *, before: Any, after: Any, mode: str) -> np.ndarray:
     result = dy
     edge = 0 if mode == "SYMMETRIC" else 1
-    for k, (b, a) in enumerate(zip(known_ints(before) or (), known_ints(after) or (), strict=True)):
+    for k, (b, a) in enumerate(zip(static_ints(before), static_ints(after), strict=True)):
         if not b and not a:
             continue
         moved = np.moveaxis(result, k, 0)
@@ -152,21 +161,21 @@ def _fold_numpy(dy: np.ndarray, *, before: Any, after: Any, mode: str) -> np.nda
 
 def _fold_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
     """Sum over the places that each element was copied to: up to three along each padded axis."""
-    source: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
-    before, after = known_ints(attrs["before"]) or (), known_ints(attrs["after"]) or ()
+    source = dims_of(specs[0])
+    before, after = static_ints(attrs["before"]), static_ints(attrs["after"])
     edge = 1 if attrs["mode"] == "REFLECT" else 0
     open_, terms, close = ["r = 0;"], [], ""
     for k, (s, b, a) in enumerate(zip(row_major_strides(source), before, after, strict=True)):
         if not b and not a:
             terms.append(f"c{k} * {s}L")
             continue
-        n = source[k] - b - a  # type: ignore[operator]
+        n = source[k] - b - a
         terms.append(f"k{k} * {s}L")
         open_.append(
             f"for (int m{k} = 0; m{k} < 3; m{k}++) {{ long k{k} = c{k} + {b}L; "
-            f"if (m{k} == 1) {{ if (c{k} < {edge}L || c{k} >= {b + edge}L) continue; "  # type: ignore[operator]
-            f"k{k} = {b - 1 + edge}L - c{k}; }} "  # type: ignore[operator]
-            f"if (m{k} == 2) {{ if (c{k} >= {n - edge}L || c{k} < {n - edge - a}L) continue; "  # type: ignore[operator]
+            f"if (m{k} == 1) {{ if (c{k} < {edge}L || c{k} >= {b + edge}L) continue; "
+            f"k{k} = {b - 1 + edge}L - c{k}; }} "
+            f"if (m{k} == 2) {{ if (c{k} >= {n - edge}L || c{k} < {n - edge - a}L) continue; "
             f"k{k} = {b + 2 * n - 1 - edge}L - c{k}; }}"
         )
         close += " }"

@@ -22,7 +22,16 @@ from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, no_gradient, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, c_literal, ints, is_tensor, one_int, scalar, static_int
+from graphrun.ops.attributes import (
+    attr_value,
+    c_literal,
+    dims_of,
+    ints,
+    is_tensor,
+    one_int,
+    scalar,
+    static_int,
+)
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.fill import broadcast_to, dtype_of, shape
 from graphrun.shapes import format_shape, normalize_axis, row_major_strides
@@ -122,11 +131,8 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, nam
     if limit is None:
         start, limit = 0, start
     kind = _common_kind((start, limit, delta)) if dtype is None else as_dtype(dtype)
-    attrs = {
-        "start": _bound(start, "start"),
-        "limit": _bound(limit, "limit"),
-        "delta": _bound(delta, "delta"),
-    }
+    bounds = {"start": start, "limit": limit, "delta": delta}
+    attrs = {what: _bound(value, what, kind) for what, value in bounds.items()}
     return apply(range_op, (), {**attrs, "dtype": kind}, name)
 
 
@@ -282,7 +288,7 @@ def _one_hot_numpy(
 
 
 def _one_hot_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    source: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    source = dims_of(specs[0])
     at = normalize_axis(attrs["axis"], len(source) + 1)
     rest = [k for k in range(len(source) + 1) if k != at]
     terms = [f"c{k} * {s}L" for k, s in zip(rest, row_major_strides(source), strict=True)]

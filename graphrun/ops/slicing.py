@@ -13,7 +13,16 @@ from graphrun.graph.descriptor import AffineMap, Index, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, ints, known_ints, shape_attr
+from graphrun.ops.attributes import (
+    as_vectors,
+    attr_value,
+    dims_of,
+    ints,
+    known_ints,
+    scalar,
+    shape_attr,
+    static_ints,
+)
 from graphrun.shapes import Dim, Shape, format_shape, is_static, row_major_strides
 
 # -- strided_slice ------------------------------------------------------------------------------
@@ -22,9 +31,9 @@ from graphrun.shapes import Dim, Shape, format_shape, is_static, row_major_strid
 class _Axis(NamedTuple):
     """What a slice does with one axis of the input; None: not known yet."""
 
-    start: int | None
-    step: int | None
-    count: Dim
+    start: Any
+    step: Any
+    length: Any
     kept: bool = True  # False where an index takes the axis away
 
 
@@ -102,7 +111,7 @@ def _range(
 def _slice_shape(shape: Shape, attrs: Mapping[str, Any]) -> Shape:
     if shape is None or all(attrs[k] is None for k in ("begin", "end", "strides")):
         return None
-    return tuple(a.count for a in _axes(shape, attrs) if a.kept)
+    return tuple(a.length for a in _axes(shape, attrs) if a.kept)
 
 
 def _strided_slice_rule(x: Spec, **attrs: Any) -> tuple[Spec]:
@@ -118,7 +127,7 @@ def _key(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
         elif not a.kept:
             key.append(a.start)
         else:
-            stop = a.start + a.step * a.count  # type: ignore[operator]
+            stop = a.start + a.step * a.length
             key.append(slice(a.start, None if stop < 0 else stop, a.step))
     return (*key, ...)  # the ellipsis keeps the result of full indexing an array
 
@@ -128,7 +137,7 @@ def _strided_slice_numpy(x: np.ndarray, **attrs: Any) -> np.ndarray:
 
 
 def _strided_slice_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    shape: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape = dims_of(specs[0])
     steps = iter(row_major_strides(shape))
     strides: list[int] = []
     offset = 0
@@ -137,11 +146,11 @@ def _strided_slice_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any
             strides.append(0)
             continue
         s = next(steps)
-        offset += a.start * s  # type: ignore[operator]
+        offset += a.start * s
         if a.kept:
-            strides.append(a.step * s)  # type: ignore[operator]
+            strides.append(a.step * s)
     empty = 0 in out.shape  # type: ignore[operator]
-    return AffineMap(out.shape, tuple(strides), 0 if empty else offset)  # type: ignore[arg-type]
+    return AffineMap(dims_of(out), tuple(strides), 0 if empty else offset)
 
 
 def _strided_slice_partial(op: Operation) -> Any:
@@ -153,8 +162,8 @@ def _strided_slice_partial(op: Operation) -> Any:
         return None
     (a,) = axes
     if not a.kept:
-        return value[a.start]  # type: ignore[index]
-    return tuple(value[a.start + i * a.step] for i in range(a.count))  # type: ignore[operator, arg-type]
+        return value[a.start]
+    return tuple(value[a.start + i * a.step] for i in range(a.length))
 
 
 def _strided_slice_gradient(op: Operation, dy: Tensor) -> Tensor:
@@ -193,19 +202,19 @@ def _grad_numpy(dy: np.ndarray, *, shape: Any, **attrs: Any) -> np.ndarray:
 
 
 def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape: tuple[int, ...] = out.shape  # type: ignore[assignment]
+    shape = dims_of(out)
     axes = _axes(shape, attrs)
     kept = [a for a in axes if a.kept]
-    if any(a.count == 0 for a in kept):
+    if any(a.length == 0 for a in kept):
         return "r = 0;"
-    strides = iter(row_major_strides(specs[0].shape))  # type: ignore[arg-type]
+    strides = iter(row_major_strides(dims_of(specs[0])))
     tests, terms = [], []
     k = 0
     for a in axes:
         if a is _NEW:
             next(strides)
             continue
-        length, start, step, count = shape[k], a.start, a.step, a.count
+        length, start, step, count = shape[k], a.start, a.step, a.length
         c = f"c{k}"
         k += 1
         if not a.kept:
@@ -213,12 +222,12 @@ def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> st
                 tests.append(f"{c} == {start}L")
             continue
         s = next(strides)
-        last = start + (count - 1) * step  # type: ignore[operator]
-        low, high = min(start, last), max(start, last)  # type: ignore[type-var]
-        tests += [f"{c} >= {low}L"] if low else []  # type: ignore[operator]
-        tests += [f"{c} <= {high}L"] if high < length - 1 else []  # type: ignore[operator]
-        if abs(step) > 1:  # type: ignore[arg-type]
-            tests.append(f"({c} - {low}L) % {abs(step)}L == 0")  # type: ignore[arg-type]
+        last = start + (count - 1) * step
+        low, high = min(start, last), max(start, last)
+        tests += [f"{c} >= {low}L"] if low else []
+        tests += [f"{c} <= {high}L"] if high < length - 1 else []
+        if abs(step) > 1:
+            tests.append(f"({c} - {low}L) % {abs(step)}L == 0")
         terms.append(f"({c} - {start}L) / {step}L * {s}L")
     load = f"LOAD0({' + '.join(terms) or '0'})"
     return f"r = 0; if ({' && '.join(tests)}) r = {load};" if tests else f"r = {load};"
@@ -343,47 +352,36 @@ def _slice_numpy(x: np.ndarray, *, begin: Any, size: Any) -> np.ndarray:
 
 
 def _slice_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    strides = row_major_strides(specs[0].shape)  # type: ignore[arg-type]
-    begin = known_ints(attrs["begin"]) or ()
-    offset: int = sum(b * s for b, s in zip(begin, strides, strict=True))  # type: ignore[operator, misc]
-    return AffineMap(out.shape, strides, 0 if 0 in out.shape else offset)  # type: ignore[arg-type, operator]
+    strides = row_major_strides(dims_of(specs[0]))
+    begin = static_ints(attrs["begin"])
+    offset: int = sum(b * s for b, s in zip(begin, strides, strict=True))
+    return AffineMap(dims_of(out), strides, 0 if 0 in dims_of(out) else offset)
 
 
 def _slice_partial(op: Operation) -> Any:
     value, out = partial_value(op.inputs[0]), op.outputs[0]._shape
     if not isinstance(value, tuple) or "begin" in op.value_attrs or not out or out[0] is None:
         return None
-    (first,) = known_ints(op.attrs["begin"])  # type: ignore[misc]
-    return value[first : first + out[0]]  # type: ignore[operator]
+    (first,) = static_ints(op.attrs["begin"])
+    return value[first : first + out[0]]
 
 
 def _slice_gradient(op: Operation, dy: Tensor) -> Tensor:
     x, begin = op.inputs[0], attr_value(op, "begin")
     shape, inner = shape_attr(x), shape_attr(dy)
     if isinstance(shape, tuple) and isinstance(inner, tuple) and not isinstance(begin, Tensor):
-        before = known_ints(begin) or ()
-        after: Any = tuple(n - b - c for n, b, c in zip(shape, before, inner, strict=True))  # type: ignore[operator]
+        before = static_ints(begin)
+        after: Any = tuple(n - b - c for n, b, c in zip(shape, before, inner, strict=True))
     else:
         before = begin
-        parts = [_vector(v, begin) for v in (shape, begin, inner)]
-        after = parts[0] - parts[1] - parts[2]
-    return apply("pad", (dy,), {"before": before, "after": after, "mode": "CONSTANT", "value": _zero(dy)})
-
-
-def _zero(x: Tensor) -> Any:
-    from graphrun.ops.attributes import scalar
-
-    return scalar(0, x.dtype, "slice", "zero")
-
-
-def _vector(value: Any, begin: Any) -> Tensor:
-    """A vector of ints as a tensor of one dtype with the others."""
-    wanted = begin.dtype if isinstance(begin, Tensor) else None
-    if isinstance(value, Tensor):
-        return (
-            value if wanted is None or value.dtype is wanted else apply("cast", (value,), {"dtype": wanted})
-        )
-    return convert_to_tensor(np.array(value, wanted.numpy if wanted is not None else np.int32))
+        parts = as_vectors(shape, begin, inner, graph=x.graph)
+        left = apply("subtract", (parts[0], parts[1]))
+        after = apply("subtract", (left, parts[2]))
+    return apply(
+        "pad",
+        (dy,),
+        {"before": before, "after": after, "mode": "CONSTANT", "value": scalar(0, dy.dtype, "slice", "zero")},
+    )
 
 
 slice_op = register(

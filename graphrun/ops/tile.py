@@ -12,8 +12,8 @@ from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import AffineMap, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
-from graphrun.ops.attributes import attr_value, ints, known_ints, shape_attr
-from graphrun.ops.fill import broadcast_to, shape
+from graphrun.ops.attributes import as_vectors, attr_value, dims_of, ints, known_ints, shape_attr, static_ints
+from graphrun.ops.fill import broadcast_to, size
 from graphrun.ops.joining import stack
 from graphrun.ops.reshape import reshape
 from graphrun.ops.sequences import range_
@@ -47,12 +47,12 @@ def _tile_rule(x: Spec, *, multiples: Any) -> tuple[Spec]:
 
 
 def _tile_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    shape: tuple[int, ...] = specs[0].shape  # type: ignore[assignment]
+    shape = dims_of(specs[0])
     dims: list[int] = []
     strides: list[int] = []
-    for d, s, m in zip(shape, row_major_strides(shape), known_ints(attrs["multiples"]) or (), strict=True):
+    for d, s, m in zip(shape, row_major_strides(shape), static_ints(attrs["multiples"]), strict=True):
         if m != 1:
-            dims.append(m)  # type: ignore[arg-type]
+            dims.append(m)
             strides.append(0)
         dims.append(d)
         strides.append(s)
@@ -62,23 +62,16 @@ def _tile_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index:
 def _tile_gradient(op: Operation, dy: Tensor) -> Tensor:
     """Split each dimension in (repeats, length), and sum over the repeats."""
     x, multiples = op.inputs[0], attr_value(op, "multiples")
-    shape = shape_attr(x)
-    if isinstance(multiples, tuple) and isinstance(shape, tuple):
-        dims = tuple(n for pair in zip(multiples, shape, strict=True) for n in pair)
-        axes: Any = tuple(range(0, len(dims), 2))
+    lengths = shape_attr(x)
+    axes: Any
+    dims: Any
+    if isinstance(multiples, tuple) and isinstance(lengths, tuple):
+        dims = tuple(n for pair in zip(multiples, lengths, strict=True) for n in pair)
+        axes = tuple(range(0, len(dims), 2))
     else:
-        if isinstance(shape, tuple):
-            shape = convert_to_tensor(np.array(shape, np.int32), multiples.dtype, graph=x.graph)
-        counts = convert_to_tensor(multiples, shape.dtype)
-        if counts.dtype is not shape.dtype:
-            shape = apply("cast", (shape,), {"dtype": counts.dtype})
-        dims = reshape(stack([counts, shape], 1), [-1])
-        rank = len(x._shape) if x._shape is not None else None
-        axes = (
-            tuple(range(0, 2 * rank, 2))
-            if rank is not None
-            else range_(0, apply("size", (dims,), {"out_type": dims.dtype}), 2)
-        )
+        dims = reshape(stack(as_vectors(multiples, lengths, graph=x.graph), 1), [-1])
+        known = x._shape if x._shape is not None else known_ints(op.attrs["multiples"])
+        axes = range_(0, size(dims), 2) if known is None else tuple(range(0, 2 * len(known), 2))
     return apply("sum", (reshape(dy, dims),), {"axis": axes, "keepdims": False})
 
 
@@ -123,9 +116,9 @@ def meshgrid(*args: Any, indexing: str = "xy", name: str = "meshgrid") -> list[T
         order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
         lengths: Any
         if all(v._shape is not None and v._shape[0] is not None for v in flat):
-            lengths = tuple(flat[i]._shape[0] for i in order)  # type: ignore[index]
+            lengths = tuple(v._shape[0] for v in (flat[i] for i in order))  # type: ignore[index]
         else:
-            lengths = stack([shape(flat[i])[0] for i in order])
+            lengths = stack([size(flat[i]) for i in order])
         return [
             broadcast_to(reshape(v, tuple(-1 if j == i else 1 for j in order)), lengths)
             for i, v in enumerate(flat)

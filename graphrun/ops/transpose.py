@@ -12,9 +12,9 @@ from graphrun.graph.apply import apply, convert_to_tensor, partial_value
 from graphrun.graph.descriptor import AffineMap, Index, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
-from graphrun.ops.attributes import attr_value, ints, known_ints, require_rank
+from graphrun.ops.attributes import attr_value, dims_of, ints, known_ints, require_rank
 from graphrun.ops.fill import rank
-from graphrun.ops.joining import concat
+from graphrun.ops.joining import concat, stack
 from graphrun.ops.sequences import range_
 from graphrun.shapes import (
     normalize_axes,
@@ -51,9 +51,9 @@ def _transpose_rule(x: Spec, *, perm: Any) -> tuple[Spec]:
 
 
 def _transpose_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    strides = row_major_strides(specs[0].shape)  # type: ignore[arg-type]
+    strides = row_major_strides(dims_of(specs[0]))
     perm = _permutation(attrs["perm"], len(strides))
-    return AffineMap(out.shape, tuple(strides[p] for p in perm))  # type: ignore[arg-type]
+    return AffineMap(dims_of(out), tuple(strides[p] for p in perm))
 
 
 def _transpose_gradient(op: Operation, dy: Tensor) -> Tensor:
@@ -115,8 +115,10 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
     """
     x = convert_to_tensor(a)
     if x._shape is None:
+        # The axes of a matrix, exchanged, behind the axes in front of them.
         n = rank(x)
-        return transpose(x, concat([range_(n - 2), [n - 1, n - 2]], 0), name)
+        two, one = (apply("subtract", (n, convert_to_tensor(k, n.dtype, graph=x.graph))) for k in (2, 1))
+        return transpose(x, concat([range_(two), stack([one, two])], 0), name)
     count = len(x._shape)
     perm = (*range(count - 2), count - 1, count - 2) if count >= 2 else (1, 0)  # the rule refuses the latter
     return transpose(x, perm, name)
@@ -148,7 +150,7 @@ invert_permutation_op = register(
     OpDef(
         "invert_permutation", _invert_rule, _invert_numpy,
         Index(
-            lambda specs, out, attrs: f"r = 0; for (long j = 0; j < {out.shape[0]}L; j++) "  # type: ignore[index]
+            lambda specs, out, attrs: f"r = 0; for (long j = 0; j < {dims_of(out)[0]}L; j++) "
             "if ((long)LOAD0(j) == c0) r = j;"
         ),
         no_gradient, partial=_invert_partial, node_name="InvertPermutation", input_names=("x",),
@@ -167,16 +169,16 @@ def invert_permutation(x: Any, name: str | None = None) -> Tensor:
 def _reverse_rule(x: Spec, *, axis: Any) -> tuple[Spec]:
     axes = known_ints(axis)
     if x.shape is not None and axes is not None and None not in axes:
-        normalize_axes(axes, len(x.shape))  # type: ignore[arg-type]
+        normalize_axes(axes, len(x.shape))
     return (x,)
 
 
 def _reverse_numpy(x: np.ndarray, *, axis: Any) -> np.ndarray:
-    return np.flip(x, known_ints(axis))  # type: ignore[arg-type]
+    return np.flip(x, known_ints(axis))
 
 
 def _reverse_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
-    shape: tuple[int, ...] = out.shape  # type: ignore[assignment]
+    shape = dims_of(out)
     strides = list(row_major_strides(shape))
     offset = 0
     for a in normalize_axes(attrs["axis"], len(shape)):
@@ -188,7 +190,7 @@ def _reverse_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], ind
 reverse_op = register(
     OpDef(
         "reverse", _reverse_rule, _reverse_numpy, View(_reverse_map),
-        lambda op, dy: apply(reverse_op, (dy,), {"axis": attr_value(op, "axis")}),
+        lambda op, dy: apply("reverse", (dy,), {"axis": attr_value(op, "axis")}),
         value_attrs=("axis",), node_name="ReverseV2", input_names=("tensor",),
     )
 )  # fmt: skip
