@@ -1,0 +1,163 @@
+"""Convolution and pooling: TensorFlow's ways of passing windows, messages, static shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gradcheck import check_gradients
+from interpreter import evaluate
+
+from graphrun import dtypes
+from graphrun.errors import DTypeError, ShapeError
+from graphrun.gradients import gradients
+from graphrun.graph.graph import Graph
+from graphrun.ops.array import shape, stack
+from graphrun.ops.conv import conv2d, conv2d_backprop_filter, conv2d_backprop_input, conv2d_transpose
+from graphrun.ops.pool import avg_pool, max_pool, max_pool2d
+from graphrun.ops.state import placeholder
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Any:
+    g = Graph()
+    with g.as_default():
+        yield g
+
+
+def _array(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _image(*dims: Any, name: str = "x") -> Any:
+    return placeholder(dtypes.float32, dims, name=name)
+
+
+def test_a_convolution_by_hand() -> None:
+    x = np.arange(16.0).reshape(1, 4, 4, 1)
+    w = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 2, 1, 1)
+    y = evaluate(conv2d(x, w, [1, 1, 1, 1], "VALID"))
+    # At the top left: 0*1 + 1*2 + 4*3 + 5*4.
+    assert y[0, 0, 0, 0] == 34 and y.shape == (1, 3, 3, 1)
+    same = evaluate(conv2d(x, w, [1, 1, 1, 1], "SAME"))
+    assert same.shape == (1, 4, 4, 1) and same[0, 3, 3, 0] == 15  # the odd padding lies behind
+
+
+@pytest.mark.parametrize("strides", [2, [2], [2, 2], (1, 2, 2, 1), np.array([1, 2, 2, 1])])
+def test_ways_to_write_strides(strides: Any) -> None:
+    y = conv2d(_image(None, 9, 9, 3), _array(3, 3, 3, 8).astype("float32"), strides, "SAME")
+    assert y._shape == (None, 5, 5, 8) and y.op.attrs["strides"] == (2, 2)
+
+
+def test_nchw() -> None:
+    y = conv2d(_image(None, 3, 9, 7), _image(3, 3, 3, 8), [1, 1, 2, 3], "VALID", data_format="NCHW")
+    assert y._shape == (None, 8, 4, 2)
+
+
+def test_unknown_shapes() -> None:
+    w = _image(3, 3, 3, 8)
+    assert conv2d(_image(None, None, 7, 3), w, 1, "SAME")._shape == (None, None, 7, 8)
+    x = placeholder(dtypes.float32)
+    assert conv2d(x, w, 1, "SAME")._shape == (None, None, None, 8)
+    assert max_pool(x, 2, 2, "SAME")._shape == (None, None, None, None)
+    # SAME needs no filter size.
+    assert conv2d(_image(2, 6, 7, 3), placeholder(dtypes.float32), 2, "SAME")._shape == (2, 3, 4, None)
+
+
+def test_older_and_newer_names() -> None:
+    x, w = _image(1, 4, 4, 1), _image(3, 3, 1, 2)
+    assert conv2d(x, filters=w, strides=1, padding="SAME")._shape == (1, 4, 4, 2)
+    lower_case = conv2d(x, filter=w, strides=1, padding="same", use_cudnn_on_gpu=False)
+    assert lower_case.op.attrs["padding"] == "SAME"
+    assert max_pool(input=x, ksize=2, strides=2, padding="VALID")._shape == (1, 2, 2, 1)
+    assert max_pool2d(x, 2, 2, "VALID")._shape == (1, 2, 2, 1)
+    with pytest.raises(DTypeError, match="filter and filters are both given"):
+        conv2d(x, w, 1, "SAME", filters=w)
+    with pytest.raises(DTypeError, match="value and input are both given"):
+        max_pool(x, 2, 2, "SAME", input=x)
+
+
+def test_explicit_padding() -> None:
+    x, w = _image(1, 4, 5, 1), _image(3, 3, 1, 1)
+    y = conv2d(x, w, 1, [[0, 0], [1, 2], [0, 1], [0, 0]])
+    assert y._shape == (1, 5, 4, 1) and y.op.attrs["padding"] == ((1, 2), (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"padding": "FULL"}, "padding='FULL'"),
+        ({"padding": None}, "padding=None"),
+        ({"padding": [[0, 0], [1, 1], [1, 1], [0, 1]]}, "padding="),
+        ({"strides": [2, 1, 1, 1]}, "strides=[2, 1, 1, 1] moves over images or channels"),
+        ({"strides": [1, 1, 1]}, "strides has 3 entries"),
+        ({"strides": 0}, "strides=0"),
+        ({"data_format": "NWHC"}, "data_format='NWHC'"),
+    ],
+)
+def test_messages_of_arguments(arguments: Any, text: str) -> None:
+    with pytest.raises(ShapeError, match="conv2d") as caught:
+        conv2d(_image(1, 4, 4, 1), _image(3, 3, 1, 1), **{"strides": 1, "padding": "SAME", **arguments})
+    assert text in str(caught.value) and "test_conv.py:" in str(caught.value)
+
+
+def test_messages_of_shapes() -> None:
+    with pytest.raises(ShapeError, match="conv2d 'c1': the input has 4 channels and the filter takes 3"):
+        conv2d(_image(1, 8, 8, 4), _image(3, 3, 3, 6), 1, "SAME", name="c1")
+    with pytest.raises(ShapeError, match="the filter covers 5 pixels and the padded input has 4"):
+        conv2d(_image(1, 4, 4, 1), _image(3, 3, 1, 1), 1, "VALID", dilations=2)
+    with pytest.raises(ShapeError, match=r"the input has rank 3(.|\n)*\(images, rows, columns, channels\)"):
+        conv2d(_image(4, 4, 1), _image(3, 3, 1, 1), 1, "SAME")
+    with pytest.raises(ShapeError, match="the window covers 3 pixels and the padded input has 2"):
+        max_pool(_image(1, 2, 2, 1), 3, 1, "VALID")
+    with pytest.raises(DTypeError, match="the input has dtype int32"):
+        conv2d(placeholder(dtypes.int32, (1, 4, 4, 1)), placeholder(dtypes.int32, (3, 3, 1, 1)), 1, "SAME")
+
+
+def test_transpose_reverses_shapes() -> None:
+    x, w = _image(None, 7, 7, 16), _image(5, 5, 8, 16)
+    y = conv2d_transpose(x, w, [shape(x)[0], 14, 14, 8], [1, 2, 2, 1])
+    assert y._shape == (None, 14, 14, 8) and y.name == "conv2d_transpose:0"
+    dynamic = conv2d_transpose(x, w, stack([shape(x)[0], 14, 14, 8]), [1, 2, 2, 1])
+    assert dynamic._shape == (None, 14, 14, 8)
+    with pytest.raises(ShapeError, match=r"an input of shape \(\?, 20, 20, 8\) gives an output of shape"):
+        conv2d_transpose(x, w, [shape(x)[0], 20, 20, 8], [1, 2, 2, 1])
+
+
+def test_transpose_is_the_gradient() -> None:
+    x, w = _array(2, 3, 4, 5), _array(3, 3, 2, 5, seed=1)
+    y = evaluate(conv2d_transpose(x, w, [2, 6, 8, 2], 2))
+    z = _array(2, 6, 8, 2, seed=2)
+    # <transpose(x), z> == <x, conv(z)>: what makes it the adjoint.
+    other = evaluate(conv2d(z, w, 2, "SAME"))
+    np.testing.assert_allclose((y * z).sum(), (x * other).sum(), rtol=1e-12)
+
+
+def test_gradients_of_the_public_gradients() -> None:
+    x, w, dy = _array(1, 4, 5, 2), _array(2, 3, 2, 3, seed=1), _array(1, 2, 3, 3, seed=2)
+    check_gradients(lambda w, dy: conv2d_backprop_input((1, 4, 5, 2), w, dy, 2, "SAME"), [w, dy])
+    check_gradients(lambda x, dy: conv2d_backprop_filter(x, (2, 3, 2, 3), dy, 2, "SAME"), [x, dy])
+
+
+def test_third_order() -> None:
+    """Each gradient is made of the other two, so derivatives go on for ever."""
+    x, w = _array(1, 3, 3, 1), _array(2, 2, 1, 1, seed=1)
+
+    def cubed(x: Any, w: Any) -> Any:
+        y = conv2d(x, w, 1, "SAME")
+        return y * y * y
+
+    check_gradients(cubed, [x, w])
+
+
+def test_max_pool_ties_go_to_the_first() -> None:
+    x = np.zeros((1, 2, 2, 1))
+    p = placeholder(dtypes.float64, (1, 2, 2, 1))
+    (dx,) = gradients(max_pool(p, 2, 2, "VALID"), p)
+    np.testing.assert_array_equal(evaluate(dx, {p: x}).reshape(-1), [1, 0, 0, 0])
+
+
+def test_avg_pool_does_not_count_padding() -> None:
+    y = evaluate(avg_pool(np.ones((1, 3, 3, 1)), 2, 2, "SAME"))
+    np.testing.assert_array_equal(y, np.ones((1, 2, 2, 1)))
