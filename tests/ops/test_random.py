@@ -17,6 +17,7 @@ from graphrun.graph.opdef import get_op
 from graphrun.ops.random import random_normal, random_shuffle, random_uniform, truncated_normal
 from graphrun.ops.seeds import get_seed, set_random_seed, stream_key
 from graphrun.ops.state import constant, placeholder
+from graphrun.session import Session
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +163,17 @@ def test_counter_advances_by_the_blocks_drawn(name: str) -> None:
     blocks = pure.advance(Spec((8,), dtype))
     assert blocks == 2 and pure.advance(Spec((9,), dtype)) == 3 and pure.advance(Spec((0,), dtype)) == 0
     np.testing.assert_array_equal(np.concatenate([draw(0, 8), draw(blocks, 8)]), draw(0, 16))
+
+
+def test_runs_go_on_in_the_stream_and_sessions_begin_it(graph: Graph) -> None:
+    x = random_uniform((6,), seed=1)
+    y = random_uniform((6,), seed=2)
+    whole = evaluate(random_uniform((16,), seed=1))
+    for _ in range(2):
+        with Session(graph=graph) as sess:
+            first = sess.run(x)
+            sess.run(y)  # another stream's draws move nothing
+            second, again = sess.run([x, x])
+            assert first.tolist() == whole[:6].tolist(), "a new session begins the stream"
+            # 6 draws use 2 blocks of 4: the next run begins with the third block.
+            assert second.tolist() == whole[8:14].tolist() and again.tolist() == second.tolist()
