@@ -96,8 +96,10 @@ def _is_scalar_value(value: Value, number: float) -> bool:
 def _filled_with(value: Value, number: float) -> bool:
     """Whether every element is known to be `number`."""
     node = value[0]
-    if node.op.name in ("fill", "broadcast_to") and node.inputs:
+    if node.op.name == "broadcast_to":
         return _filled_with(node.inputs[0], number)
+    if node.op.name == "fill":
+        return bool(node.attrs["value"].array == number)
     array = constant_array(value)
     if array is None or array.size == 0:
         return False
@@ -221,8 +223,9 @@ def transpose_to_nothing(node: Node, builder: _Builder) -> Value | None:
 
 def _permutation(node: Node) -> tuple[int, ...]:
     rank = len(node.specs[0].shape or ())
-    perm = node.attrs.get("perm")
-    return tuple(reversed(range(rank))) if perm is None else tuple(p % rank for p in perm)
+    perm = node.attrs["perm"]
+    # "reversed" stands where the rank was not known when the graph was built.
+    return tuple(reversed(range(rank))) if perm == "reversed" else tuple(p % rank for p in perm)
 
 
 @rule("sum", "mean", "max", "min", "prod", "any", "all", "logsumexp")

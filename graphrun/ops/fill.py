@@ -11,7 +11,7 @@ from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype
 from graphrun.errors import DTypeError, RuleError
 from graphrun.graph.apply import apply, convert_to_tensor, make_constant
-from graphrun.graph.descriptor import AffineMap, Index, Spec, View
+from graphrun.graph.descriptor import AffineMap, Expr, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, no_gradient, register
 from graphrun.ops.attributes import c_literal, dims_of, ints, is_tensor, known_ints, scalar, shape_attr
@@ -133,7 +133,7 @@ def _fill_partial(op: Operation) -> Any:
 fill_op = register(
     OpDef(
         "fill", _fill_rule, lambda *, shape, value, dtype: np.full(shape, value.array, dtype.numpy),
-        Index(lambda specs, out, attrs: f"r = {c_literal(attrs['value'].array.item(), out.dtype)};"),
+        Expr(lambda attrs, ins, out: c_literal(attrs["value"].array.item(), out), flops=0),
         no_gradient, value_attrs=("shape",), partial=_fill_partial, node_name="Fill", onnx="ConstantOfShape",
     )
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,24 +76,55 @@ def _concat_rule(*specs: Spec, axis: Any) -> tuple[Spec]:
     return (Spec(tuple(out), dtype),)
 
 
+def _choice(branches: Sequence[tuple[str, str]]) -> str:
+    """C that takes the first branch ``(test, statement)`` that holds, by halves; later tests hold too."""
+    if len(branches) == 1:
+        return branches[0][1]
+    half = len(branches) // 2
+    return (
+        f"if ({branches[half - 1][0]}) {{ {_choice(branches[:half])} }} else {{ {_choice(branches[half:])} }}"
+    )
+
+
 def _concat_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape0 = dims_of(specs[0])
-    at = normalize_axis(_single(attrs["axis"]), len(shape0))
-    inner = int(np.prod(shape0[at + 1 :], dtype=np.int64))
-    row = out.shape[at] * inner  # type: ignore[index, operator]
+    at = normalize_axis(_single(attrs["axis"]), len(dims_of(out)))
+    inner = math.prod(dims_of(out)[at + 1 :])
+    row = dims_of(out)[at] * inner
     if row == 0:
         return "r = 0;"
-    lines = [f"const long o = (long)(i / {row}UL), w = (long)(i % {row}UL);"]
     begin = 0
     branches = []
     for k, s in enumerate(specs):
-        width = s.shape[at] * inner  # type: ignore[index, operator]
-        if width == 0:
-            continue
-        load = f"r = LOAD{k}(o * {width}L + w - {begin}L);"
-        begin += width
-        branches.append(load if begin == row else f"if (w < {begin}L) {load}")
-    return lines[0] + " " + " else ".join(branches)
+        width = dims_of(s)[at] * inner
+        if width:
+            branches.append((f"w < {begin + width}L", f"r = LOAD{k}(o * {width}L + w - {begin}L);"))
+            begin += width
+    return f"const long o = (long)(i / {row}UL), w = (long)(i % {row}UL); {_choice(branches)}"
+
+
+# An OpenCL kernel has room for 1024 bytes of arguments at least, and each input takes 16.
+MAX_INPUTS = 32
+
+
+def _kernel(code: Any) -> Any:
+    def descriptor(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Index | None:
+        return Index(code) if len(specs) <= MAX_INPUTS else None  # more are expanded
+
+    return descriptor
+
+
+def _groups(inputs: Sequence[Any]) -> list[Sequence[Any]]:
+    return [inputs[k : k + MAX_INPUTS] for k in range(0, len(inputs), MAX_INPUTS)]
+
+
+def _expand_concat(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Any:
+    """Join many inputs in groups first, and then the groups."""
+    parts = [build("concat", group, attrs) if len(group) > 1 else group[0] for group in _groups(inputs)]
+    return build("concat", parts, attrs)
+
+
+def _expand_stack(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Any:
+    return build("concat", [build("stack", group, attrs) for group in _groups(inputs)], attrs)
 
 
 def _concat_gradient(op: Operation, dy: Tensor) -> list[Tensor]:
@@ -120,9 +152,9 @@ def _concat_partial(op: Operation) -> Any:
 
 concat_op = register(
     OpDef(
-        "concat", _concat_rule, lambda *xs, axis: np.concatenate(xs, _single(axis)), Index(_concat_code),
-        _concat_gradient, value_attrs=("axis",), partial=_concat_partial, node_name="concat", onnx="Concat",
-        input_names=(),
+        "concat", _concat_rule, lambda *xs, axis: np.concatenate(xs, _single(axis)), _kernel(_concat_code),
+        _concat_gradient, value_attrs=("axis",), partial=_concat_partial, expand=_expand_concat,
+        node_name="concat", onnx="Concat", input_names=(),
     )
 )  # fmt: skip
 
@@ -186,9 +218,8 @@ def _stack_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> s
     strides = row_major_strides(shape0)
     rest = [k for k in range(len(shape0) + 1) if k != at]
     terms = [f"c{k} * {s}L" for k, s in zip(rest, strides, strict=True)]
-    loads = [f"r = LOAD{k}(e);" for k in range(len(specs))]
-    branches = [f"if (c{at} == {k}) {load}" for k, load in enumerate(loads[:-1])] + [loads[-1]]
-    return f"const long e = {' + '.join(terms) or '0'}; " + " else ".join(branches)
+    branches = [(f"c{at} <= {k}", f"r = LOAD{k}(e);") for k in range(len(specs))]
+    return f"const long e = {' + '.join(terms) or '0'}; {_choice(branches)}"
 
 
 def _stack_partial(op: Operation) -> Any:
@@ -204,8 +235,8 @@ def _stack_gradient(op: Operation, dy: Tensor) -> Sequence[Tensor]:
 
 stack_op = register(
     OpDef(
-        "stack", _stack_rule, lambda *xs, axis: np.stack(xs, axis), Index(_stack_code), _stack_gradient,
-        partial=_stack_partial, node_name="stack", input_names=(),
+        "stack", _stack_rule, lambda *xs, axis: np.stack(xs, axis), _kernel(_stack_code), _stack_gradient,
+        partial=_stack_partial, expand=_expand_stack, node_name="stack", input_names=(),
     )
 )  # fmt: skip
 
@@ -239,8 +270,9 @@ def _unstack_rule(x: Spec, *, axis: int, num: int) -> tuple[Spec, ...]:
     return (Spec((*x.shape[:at], *x.shape[at + 1 :]), x.dtype),) * num
 
 
-def _unstack_numpy(x: np.ndarray, *, axis: int, num: int) -> tuple[np.ndarray, ...]:
-    return tuple(np.moveaxis(x, axis, 0)[i] for i in range(num))
+def _unstack_numpy(x: np.ndarray, *, axis: int, num: int) -> Any:
+    parts = np.moveaxis(x, axis, 0)
+    return tuple(parts[i, ...] for i in range(num)) if num > 1 else parts[0, ...]
 
 
 def _unstack_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
@@ -350,11 +382,12 @@ def _split_rule(x: Spec, *, sizes: Any, axis: Any, num: int) -> tuple[Spec, ...]
     )
 
 
-def _split_numpy(x: np.ndarray, *, sizes: Any, axis: Any, num: int) -> tuple[np.ndarray, ...]:
+def _split_numpy(x: np.ndarray, *, sizes: Any, axis: Any, num: int) -> Any:
     axis = _single(axis)
     lengths: Any = _sizes(sizes, x.shape[axis], num)
     ends = np.cumsum(lengths[:-1])
-    return tuple(np.split(x, ends, axis))
+    parts = np.split(x, ends, axis)
+    return tuple(parts) if num > 1 else parts[0]
 
 
 def _split_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
