@@ -1,0 +1,54 @@
+"""Building blocks of neural networks: activations, losses, convolutions, normalization.
+
+>>> import graphrun as gr
+>>> gr.nn.relu(gr.zeros([2, 3])).shape.as_list()
+[2, 3]
+"""
+
+from graphrun.ops.array import embedding_lookup as embedding_lookup
+from graphrun.ops.conv import conv2d as conv2d
+from graphrun.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
+from graphrun.ops.conv import conv2d_backprop_input as conv2d_backprop_input
+from graphrun.ops.conv import conv2d_transpose as conv2d_transpose
+from graphrun.ops.cross_entropy import (
+    sigmoid_cross_entropy_with_logits as sigmoid_cross_entropy_with_logits,
+)
+from graphrun.ops.cross_entropy import (
+    softmax_cross_entropy_with_logits as softmax_cross_entropy_with_logits,
+)
+from graphrun.ops.cross_entropy import (
+    softmax_cross_entropy_with_logits_v2 as softmax_cross_entropy_with_logits_v2,
+)
+from graphrun.ops.cross_entropy import (
+    sparse_softmax_cross_entropy_with_logits as sparse_softmax_cross_entropy_with_logits,
+)
+from graphrun.ops.cross_entropy import (
+    weighted_cross_entropy_with_logits as weighted_cross_entropy_with_logits,
+)
+from graphrun.ops.elementwise import sigmoid as sigmoid
+from graphrun.ops.elementwise import softplus as softplus
+from graphrun.ops.elementwise import tanh as tanh
+from graphrun.ops.nn import bias_add as bias_add
+from graphrun.ops.nn import crelu as crelu
+from graphrun.ops.nn import dropout as dropout
+from graphrun.ops.nn import elu as elu
+from graphrun.ops.nn import l2_loss as l2_loss
+from graphrun.ops.nn import leaky_relu as leaky_relu
+from graphrun.ops.nn import log_softmax as log_softmax
+from graphrun.ops.nn import relu as relu
+from graphrun.ops.nn import relu6 as relu6
+from graphrun.ops.nn import relu_layer as relu_layer
+from graphrun.ops.nn import selu as selu
+from graphrun.ops.nn import softmax as softmax
+from graphrun.ops.nn import softsign as softsign
+from graphrun.ops.nn import swish as swish
+from graphrun.ops.nn import xw_plus_b as xw_plus_b
+from graphrun.ops.nn import zero_fraction as zero_fraction
+from graphrun.ops.normalization import batch_normalization as batch_normalization
+from graphrun.ops.normalization import l2_normalize as l2_normalize
+from graphrun.ops.normalization import moments as moments
+from graphrun.ops.normalization import weighted_moments as weighted_moments
+from graphrun.ops.pool import avg_pool as avg_pool
+from graphrun.ops.pool import avg_pool2d as avg_pool2d
+from graphrun.ops.pool import max_pool as max_pool
+from graphrun.ops.pool import max_pool2d as max_pool2d

@@ -1,0 +1,155 @@
+"""Comparisons, logic, tests of numbers, and selection between two values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrun import dtypes
+from graphrun.errors import DTypeError, RuleError
+from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
+from graphrun.graph.descriptor import Expr, Spec
+from graphrun.graph.node import Operation, Tensor
+from graphrun.graph.opdef import OpDef, register
+from graphrun.ops.families import binary, compare, require_same_dtype, unary
+from graphrun.ops.fill import ones, rank, shape
+from graphrun.ops.reshape import reshape
+from graphrun.shapes import broadcast
+
+equal = compare(
+    "equal", numpy=np.equal, opencl=Expr("a == b"), kind="any", commutative=True, onnx="Equal",
+    node_name="Equal",
+    doc="Whether `x` equals `y`, elementwise.  (``x == y`` asks whether both are one tensor.)",
+)  # fmt: skip
+not_equal = compare(
+    "not_equal", numpy=np.not_equal, opencl=Expr("a != b"), kind="any", commutative=True,
+    node_name="NotEqual", doc="Whether `x` differs from `y`, elementwise.",
+)  # fmt: skip
+less = compare(
+    "less", numpy=np.less, opencl=Expr("a < b"), onnx="Less", node_name="Less",
+    doc="Whether ``x < y``, elementwise.",
+)  # fmt: skip
+less_equal = compare(
+    "less_equal", numpy=np.less_equal, opencl=Expr("a <= b"), onnx="LessOrEqual", node_name="LessEqual",
+    doc="Whether ``x <= y``, elementwise.",
+)  # fmt: skip
+greater = compare(
+    "greater", numpy=np.greater, opencl=Expr("a > b"), onnx="Greater", node_name="Greater",
+    doc="Whether ``x > y``, elementwise.",
+)  # fmt: skip
+greater_equal = compare(
+    "greater_equal", numpy=np.greater_equal, opencl=Expr("a >= b"), onnx="GreaterOrEqual",
+    node_name="GreaterEqual", doc="Whether ``x >= y``, elementwise.",
+)  # fmt: skip
+
+logical_and = binary(
+    "logical_and", numpy=np.logical_and, opencl=Expr("a && b"), kind="bool", commutative=True, onnx="And",
+    node_name="LogicalAnd", doc="Elementwise ``x and y`` of bools.",
+)  # fmt: skip
+logical_or = binary(
+    "logical_or", numpy=np.logical_or, opencl=Expr("a || b"), kind="bool", commutative=True, onnx="Or",
+    node_name="LogicalOr", doc="Elementwise ``x or y`` of bools.",
+)  # fmt: skip
+logical_xor = binary(
+    "logical_xor", numpy=np.logical_xor, opencl=Expr("a != b"), kind="bool", commutative=True, onnx="Xor",
+    node_name="LogicalXor", doc="Elementwise exclusive or of bools.",
+)  # fmt: skip
+logical_not = unary(
+    "logical_not", numpy=np.logical_not, opencl=Expr("!a"), kind="bool", onnx="Not", node_name="LogicalNot",
+    doc="Elementwise ``not x`` of bools.",
+)  # fmt: skip
+
+is_nan = unary(
+    "is_nan", numpy=np.isnan, opencl=Expr("gr_isnan(a)"), out=dtypes.bool_, onnx="IsNaN", node_name="IsNan",
+    doc="Whether each element of `x` is NaN.",
+)  # fmt: skip
+is_inf = unary(
+    "is_inf", numpy=np.isinf, opencl=Expr("gr_isinf(a)"), out=dtypes.bool_, onnx="IsInf", node_name="IsInf",
+    doc="Whether each element of `x` is infinite, of either sign.",
+)  # fmt: skip
+is_finite = unary(
+    "is_finite", numpy=np.isfinite, opencl=Expr("gr_isfinite(a)"), out=dtypes.bool_, node_name="IsFinite",
+    doc="Whether each element of `x` is neither infinite nor NaN.",
+)  # fmt: skip
+
+
+# -- selection ----------------------------------------------------------------------------------
+
+
+def _select_rule(condition: Spec, x: Spec, y: Spec) -> tuple[Spec]:
+    if not condition.dtype.is_bool:
+        raise RuleError(
+            f"the condition has dtype {condition.dtype}",
+            expected="bool",
+            fix="compare it with something, as gr.not_equal(c, 0)",
+            kind=DTypeError,
+        )
+    dtype = require_same_dtype(x, y)
+    return (Spec(broadcast(condition.shape, broadcast(x.shape, y.shape)), dtype),)
+
+
+def _select_gradient(op: Operation, dy: Tensor) -> tuple[Any, ...]:
+    condition = op.inputs[0]
+    # Zeros rather than products with the mask: what is not selected may be infinite or NaN.
+    return None, select(condition, dy, 0), select(condition, 0, dy)
+
+
+select_op = register(
+    OpDef(
+        "select", _select_rule, lambda c, x, y: np.where(c, x, y), Expr("gr_where(a, b, c)"),
+        _select_gradient, broadcasts=True, node_name="Select", onnx="Where", input_names=("condition", "x", "y"),
+    )
+)  # fmt: skip
+
+
+def select(condition: Any, x: Any, y: Any, name: str | None = None) -> Tensor:
+    """Return `x` where `condition` is true, else `y`; all three broadcast as in NumPy."""
+    a, b = convert_operands((x, y))
+    return apply(select_op, (convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph), a, b), None, name)
+
+
+def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """Return `x` where `condition` is true, else `y`; with `condition` alone, the indices of what is true.
+
+    Parameters
+    ----------
+    condition : bool tensor
+        Of the shape of `x` and `y`, or a scalar, or a vector that selects whole rows of them.
+    x, y : tensors of one dtype, optional
+        They broadcast.  No gradient flows to what is not selected, so a NaN there does no harm.
+
+    Returns
+    -------
+    Tensor
+        Without `x` and `y`: int64 of shape ``(number of true elements, rank of condition)``.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     print(sess.run(gr.where([True, False], [[1, 2], [3, 4]], [[5, 6], [7, 8]])))
+    [[1 2]
+     [7 8]]
+    """
+    if x is None and y is None:
+        from graphrun.ops.array import where_true
+
+        return where_true(condition, name)
+    if x is None or y is None:
+        raise ValueError("gr.where needs both x and y, or neither of them")
+    a, b = convert_operands((x, y))
+    c = convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph)
+    if c._shape is not None and len(c._shape) == 1:
+        ranks = [None if t._shape is None else len(t._shape) for t in (a, b)]
+        if None not in ranks:
+            extra = max(ranks) - 1  # type: ignore[type-var, operator]
+            if extra > 0:
+                c = reshape(c, (-1,) + (1,) * extra)
+        else:
+            t = a if ranks[0] is None else b
+            ones_behind = ones(reshape(rank(t) - 1, (1,)), dtypes.int32)
+            from graphrun.ops.array import concat
+
+            c = reshape(c, concat([shape(c), ones_behind], 0))
+    return apply(select_op, (c, a, b), None, name)
