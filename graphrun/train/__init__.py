@@ -8,11 +8,13 @@ from graphrun.train.decay import (
     piecewise_constant,
     polynomial_decay,
 )
+from graphrun.train.moving_averages import ExponentialMovingAverage, moving_average_variables
 from graphrun.train.optimizer import Optimizer
 from graphrun.train.optimizers import (
     AdadeltaOptimizer,
     AdagradOptimizer,
     AdamOptimizer,
+    FtrlOptimizer,
     GradientDescentOptimizer,
     MomentumOptimizer,
     RMSPropOptimizer,

@@ -253,7 +253,7 @@ class Optimizer:
         """The slot, made with the value `val` where it is new."""
         slots = self._slot_dict(slot_name)
         if var not in slots:
-            slots[var] = _make_slot(var, op_name, lambda: convert_to_tensor(val, graph=var.graph))
+            slots[var] = make_slot(var, op_name, lambda: convert_to_tensor(val, graph=var.graph))
         return slots[var]
 
     def _get_or_make_slot_with_initializer(
@@ -262,7 +262,7 @@ class Optimizer:
         """The slot, made with ``initializer(shape, dtype=dtype)`` where it is new."""
         slots = self._slot_dict(slot_name)
         if var not in slots:
-            slots[var] = _make_slot(var, op_name, lambda: initializer(shape, dtype=dtype))
+            slots[var] = make_slot(var, op_name, lambda: initializer(shape, dtype=dtype))
         return slots[var]
 
     def _slot(
@@ -270,7 +270,7 @@ class Optimizer:
     ) -> Variable:
         slots = self._slot_dict(slot_name)
         if var not in slots:
-            slots[var] = _make_slot(var, op_name, lambda: initializer(_initial_shape(var), var.dtype))
+            slots[var] = make_slot(var, op_name, lambda: initializer(_initial_shape(var), var.dtype))
         return slots[var]
 
     def _create_non_slot_variable(self, initial_value: Any, name: str, colocate_with: Variable) -> Variable:
@@ -374,14 +374,15 @@ class Optimizer:
             )
 
 
-def _make_slot(var: Variable, op_name: str, initial_value: Callable[[], Tensor]) -> Variable:
+def make_slot(var: Any, op_name: str, initial_value: Callable[[], Tensor]) -> Variable:
+    """A variable that belongs to `var` (a variable or tensor) and is named after it."""
     graph = var.graph
-    # Named after its variable, wherever the optimizer is built.
+    # In whatever scope and after whatever operations the optimizer is built.
     with graph.as_default(), graph.name_scope(None), graph.device(var.device or None):
         return Variable(
             initial_value,
             trainable=False,
-            validate_shape=is_static(var._as_graph_element()._shape),
+            validate_shape=is_static(var.shape.as_tuple()),
             name=f"{var.op.name}/{op_name}",
         )
 

@@ -11,6 +11,8 @@ from graphrun.errors import GraphError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.elementwise import rsqrt, sqrt, square
+from graphrun.ops.math import clip_by_value
+from graphrun.ops.math import pow as pow_
 from graphrun.ops.state import Variable, assign, assign_add, assign_sub, group
 from graphrun.train.optimizer import Optimizer, filled_with
 
@@ -346,6 +348,110 @@ class AdadeltaOptimizer(Optimizer):
             assign(update_slot, mean),
             assign_sub(var, self._as(self._lr_t, dtype) * step),
         )
+
+
+class FtrlOptimizer(Optimizer):
+    """Follow the regularized leader: sparse weights from L1 regularization that is solved exactly.
+
+    ``accum_new = accum + g**2; p = -learning_rate_power;
+    linear += g - (accum_new**p - accum**p) / learning_rate * var; accum = accum_new;
+    var = (clip(linear, -l1, l1) - linear) / (accum**p / learning_rate + 2 * l2)``.
+
+    Parameters
+    ----------
+    learning_rate : number, tensor, variable or function that returns one
+    learning_rate_power : float
+        At most 0; with 0 the rate does not fall.
+    initial_accumulator_value : float
+        What ``accum`` starts with; 0 or more.
+    l1_regularization_strength, l2_regularization_strength : float
+    use_locking : bool
+        Accepted for TensorFlow's sake.
+    name : str
+    accum_name, linear_name : str, optional
+        Names of the slots' variables, in place of `name`.
+    l2_shrinkage_regularization_strength : float
+        Adds ``2 * strength * var`` to the gradient in ``linear``, but not in ``accum``.
+
+    References
+    ----------
+    H. B. McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        use_locking: bool = False,
+        name: str = "Ftrl",
+        accum_name: str | None = None,
+        linear_name: str | None = None,
+        l2_shrinkage_regularization_strength: float = 0.0,
+    ) -> None:
+        super().__init__(use_locking, name)
+        if learning_rate_power > 0.0:
+            raise GraphError(
+                message(
+                    f"learning_rate_power={learning_rate_power}",
+                    where=self._label,
+                    site=user_site(),
+                    expected="0 or a negative number",
+                )
+            )
+        for what, value in (
+            ("initial_accumulator_value", initial_accumulator_value),
+            ("l1_regularization_strength", l1_regularization_strength),
+            ("l2_regularization_strength", l2_regularization_strength),
+            ("l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength),
+        ):
+            _require_not_negative(what, value, self._label)
+        self._learning_rate = learning_rate
+        self._learning_rate_power = learning_rate_power
+        self._initial_accumulator_value = initial_accumulator_value
+        self._l1_regularization_strength = l1_regularization_strength
+        self._l2_regularization_strength = l2_regularization_strength
+        self._l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
+        self._accum_name = accum_name
+        self._linear_name = linear_name
+
+    def _create_slots(self, var_list: Sequence[Variable]) -> None:
+        for v in var_list:
+            start = filled_with(self._initial_accumulator_value)
+            self._slot(v, "accum", self._accum_name or self._name, start)
+            self._zeros_slot(v, "linear", self._linear_name or self._name)
+
+    def _prepare(self) -> None:
+        self._learning_rate_tensor = self._hyperparameter(self._learning_rate, "learning_rate")
+
+    def _power(self, x: Tensor) -> Tensor:
+        return sqrt(x) if self._learning_rate_power == -0.5 else pow_(x, -self._learning_rate_power)
+
+    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+        rate = self._as(self._learning_rate_tensor, var.dtype)
+        accum_slot, linear_slot = self.get_slot(var, "accum"), self.get_slot(var, "linear")
+        assert accum_slot is not None and linear_slot is not None
+        accum, linear, weights = accum_slot.value(), linear_slot.value(), var.value()
+        new = accum + square(grad)
+        if self._l2_shrinkage_regularization_strength:
+            grad = grad + 2 * self._l2_shrinkage_regularization_strength * weights
+        root = self._power(new)
+        linear = linear + (grad - (root - self._power(accum)) / rate * weights)
+        divisor = root / rate
+        if self._l2_regularization_strength:
+            divisor = divisor + 2 * self._l2_regularization_strength
+        pull = -linear
+        if self._l1_regularization_strength:
+            strength = self._l1_regularization_strength
+            pull = clip_by_value(linear, -strength, strength) - linear
+        return group(assign(accum_slot, new), assign(linear_slot, linear), assign(var, pull / divisor))
+
+
+def _require_not_negative(what: str, value: float, label: str) -> None:
+    if value < 0.0:
+        raise GraphError(message(f"{what}={value}", where=label, site=user_site(), expected="0 or more"))
 
 
 def _require_positive(value: float, label: str) -> None:

@@ -70,6 +70,18 @@ def _adadelta(w: Any, g: Any, s: Arrays, t: int) -> Any:
     return w - 0.1 * step
 
 
+def _ftrl(w: Any, g: Any, s: Arrays, t: int, power: float = 0.5, l1: float = 0.0, l2: float = 0.0) -> Any:
+    old = s.get("a", 0.1)
+    s["a"] = old + g**2
+    s["z"] = s.get("z", 0) + g - (s["a"] ** power - old**power) / 0.1 * w
+    quadratic = s["a"] ** power / 0.1 + 2 * l2
+    return np.where(np.abs(s["z"]) > l1, (np.sign(s["z"]) * l1 - s["z"]) / quadratic, 0.0)
+
+
+def _ftrl_regularized(w: Any, g: Any, s: Arrays, t: int) -> Any:
+    return _ftrl(w, g, s, t, 0.7, 1.5, 0.3)
+
+
 OPTIMIZERS = [
     pytest.param(lambda: gr.train.GradientDescentOptimizer(0.1), _sgd, id="sgd"),
     pytest.param(lambda: gr.train.MomentumOptimizer(0.1, 0.9), _momentum, id="momentum"),
@@ -81,6 +93,10 @@ OPTIMIZERS = [
     ),
     pytest.param(lambda: gr.train.AdagradOptimizer(0.1), _adagrad, id="adagrad"),
     pytest.param(lambda: gr.train.AdadeltaOptimizer(0.1, 0.9, 1e-3), _adadelta, id="adadelta"),
+    pytest.param(lambda: gr.train.FtrlOptimizer(0.1), _ftrl, id="ftrl"),
+    pytest.param(
+        lambda: gr.train.FtrlOptimizer(0.1, -0.7, 0.1, 1.5, 0.3), _ftrl_regularized, id="ftrl_l1_l2"
+    ),
 ]
 
 
@@ -175,6 +191,7 @@ def test_a_second_optimizer_has_its_own_slots() -> None:
         (lambda: gr.train.RMSPropOptimizer(0.1, centered=True, name="R"), ["W/R:0", "W/R_1:0", "W/R_2:0"]),
         (lambda: gr.train.AdagradOptimizer(0.1), ["W/Adagrad:0"]),
         (lambda: gr.train.AdadeltaOptimizer(0.1), ["W/Adadelta:0", "W/Adadelta_1:0"]),
+        (lambda: gr.train.FtrlOptimizer(0.1), ["W/Ftrl:0", "W/Ftrl_1:0"]),
     ],
 )
 def test_names_of_slots(make: Any, slots: list[str]) -> None:
@@ -410,6 +427,10 @@ def test_nothing_to_apply_and_no_name() -> None:
         gr.train.GradientDescentOptimizer(0.1, name="")
     with pytest.raises(GraphError, match="initial_accumulator_value=0"):
         gr.train.AdagradOptimizer(0.1, initial_accumulator_value=0)
+    with pytest.raises(GraphError, match="FtrlOptimizer 'Ftrl': l1_regularization_strength=-1"):
+        gr.train.FtrlOptimizer(0.1, l1_regularization_strength=-1.0)
+    with pytest.raises(GraphError, match=r"learning_rate_power=0\.5"):
+        gr.train.FtrlOptimizer(0.1, 0.5)
     w, _, loss = _two_variables()
     with pytest.raises(GraphError, match="gate_gradients=7"):
         _sgd_optimizer().minimize(loss, gate_gradients=7)
