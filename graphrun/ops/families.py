@@ -157,7 +157,7 @@ def reduction(
     name: str,
     *,
     numpy: Callable[..., Any],
-    opencl: Reduce | None,
+    opencl: Reduce | Callable[..., Reduce | None] | None,
     gradient: Callable[..., Any] | None = no_gradient,
     kind: str = "numeric",
     onnx: str | None = None,
