@@ -98,7 +98,8 @@ def _select_gradient(op: Operation, dy: Tensor) -> tuple[Any, ...]:
 select_op = register(
     OpDef(
         "select", _select_rule, lambda c, x, y: np.where(c, x, y), Expr("gr_where(a, b, c)"),
-        _select_gradient, broadcasts=True, node_name="Select", onnx="Where", input_names=("condition", "x", "y"),
+        _select_gradient, broadcasts=True, node_name="Select", onnx="Where",
+        input_names=("condition", "x", "y"),
     )
 )  # fmt: skip
 

@@ -25,8 +25,9 @@ sign = unary(
     kind="numeric", onnx="Sign", node_name="Sign", doc="-1, 0 or 1, elementwise; NaN stays NaN.",
 )  # fmt: skip
 abs = unary(  # noqa: A001 - TensorFlow's name
-    "abs", numpy=np.abs, opencl=Expr("gr_abs(a)"), gradient=lambda op, dy: dy * sign(op.inputs[0]), kind="numeric",
-    onnx="Abs", node_name="Abs", doc="The absolute value, elementwise; its gradient at 0 is 0.",
+    "abs", numpy=np.abs, opencl=Expr("gr_abs(a)"), gradient=lambda op, dy: dy * sign(op.inputs[0]),
+    kind="numeric", onnx="Abs", node_name="Abs",
+    doc="The absolute value, elementwise; its gradient at 0 is 0.",
 )  # fmt: skip
 square = unary(
     "square", numpy=np.square, opencl=Expr("gr_square(a)"), gradient=lambda op, dy: dy * (2 * op.inputs[0]),
@@ -144,18 +145,7 @@ tan = unary(
     gradient=lambda op, dy: dy * (1 + square(op.outputs[0])), onnx="Tan", node_name="Tan",
     doc="The tangent of an angle in radians, elementwise.",
 )  # fmt: skip
-a
-
-
-def _cos(op: Operation) -> Tensor:
-    return cos(op.inputs[0])
-
-
-def _cosh(op: Operation) -> Tensor:
-    return cosh(op.inputs[0])
-
-
-sin = unary(
+asin = unary(
     "asin", numpy=np.arcsin, opencl=Expr("gr_asin(a)", flops=25),
     gradient=lambda op, dy: dy * rsqrt(1 - square(op.inputs[0])), onnx="Asin", node_name="Asin",
     doc="The angle whose sine is `x`, elementwise; NaN outside of -1 to 1.",
@@ -176,7 +166,8 @@ sinh = unary(
 )  # fmt: skip
 cosh = unary(
     "cosh", numpy=np.cosh, opencl=Expr("gr_cosh(a)", flops=25),
-    gradient=lambda op, dy: dy * sinh(op.inputs[0]), onnx="Cosh", node_name="Cosh", doc="The hyperbolic cosine, elementwise.",
+    gradient=lambda op, dy: dy * sinh(op.inputs[0]), onnx="Cosh", node_name="Cosh",
+    doc="The hyperbolic cosine, elementwise.",
 )  # fmt: skip
 tanh = unary(
     "tanh", numpy=np.tanh, opencl=Expr("gr_tanh(a)", flops=25),
@@ -264,5 +255,6 @@ rint = unary(
 )  # fmt: skip
 round = unary(  # noqa: A001 - TensorFlow's name
     "round", numpy=lambda x: np.rint(x) if x.dtype.kind == "f" else x, opencl=Expr("gr_round(a)"),
-    kind="numeric", node_name="Round", doc="The nearest integer, elementwise, in the dtype of `x`; the even one of two.",
+    kind="numeric", node_name="Round",
+    doc="The nearest integer, elementwise, in the dtype of `x`; the even one of two.",
 )  # fmt: skip
