@@ -14,7 +14,15 @@ from graphrun.errors import DTypeError, ShapeError
 from graphrun.gradients import gradients
 from graphrun.graph.graph import Graph
 from graphrun.ops.array import shape, stack
-from graphrun.ops.conv import conv2d, conv2d_backprop_filter, conv2d_backprop_input, conv2d_transpose
+from graphrun.ops.conv import (
+    conv1d,
+    conv2d,
+    conv2d_backprop_filter,
+    conv2d_backprop_input,
+    conv2d_transpose,
+    depthwise_conv2d,
+    separable_conv2d,
+)
 from graphrun.ops.pool import avg_pool, max_pool, max_pool2d
 from graphrun.ops.state import placeholder
 
@@ -149,6 +157,48 @@ def test_third_order() -> None:
         return y * y * y
 
     check_gradients(cubed, [x, w])
+
+
+@pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
+def test_depthwise_is_a_convolution_of_each_channel(data_format: str) -> None:
+    x, w = _array(2, 5, 6, 3), _array(3, 2, 3, 4, seed=1)
+    expected = np.concatenate(
+        [evaluate(conv2d(x[..., k : k + 1], w[:, :, k : k + 1, :], 2, "SAME")) for k in range(3)], axis=-1
+    )
+    order = (0, 3, 1, 2) if data_format == "NCHW" else (0, 1, 2, 3)
+    strides = [1, 1, 2, 2] if data_format == "NCHW" else [1, 2, 2, 1]
+    y = depthwise_conv2d(x.transpose(order), w, strides, "SAME", data_format=data_format, name="dw")
+    assert y.name == "dw:0"
+    np.testing.assert_allclose(evaluate(y), expected.transpose(order), rtol=1e-12)
+
+
+def test_depthwise_channels() -> None:
+    w = _image(3, 3, 3, 4)
+    with pytest.raises(ShapeError, match="the input has 4 channels and the filter 3"):
+        depthwise_conv2d(_image(1, 8, 8, 4), w, 1, "SAME")
+    assert depthwise_conv2d(_image(1, 8, 8, None), w, 1, "SAME")._shape == (1, 8, 8, 12)
+    assert depthwise_conv2d(placeholder(dtypes.float32), w, 1, "SAME", rate=[2, 2])._shape[3] == 12
+
+
+def test_separable_is_depthwise_then_pointwise() -> None:
+    x, w, p = _array(1, 5, 5, 2), _array(3, 3, 2, 3, seed=1), _array(1, 1, 6, 4, seed=2)
+    y = separable_conv2d(x, w, p, 1, "SAME", name="sep")
+    middle = evaluate(depthwise_conv2d(x, w, 1, "SAME"))
+    assert y.name == "sep:0"
+    np.testing.assert_allclose(evaluate(y), middle @ p[0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("padding", "stride"), [("SAME", 1), ("VALID", 2), ("SAME", [1, 2, 1])])
+def test_conv1d(padding: str, stride: Any) -> None:
+    x, w = _array(2, 9, 3), _array(4, 3, 5, seed=1)
+    y = conv1d(x, w, stride, padding, name="c")
+    step = stride[1] if isinstance(stride, list) else stride
+    expected = evaluate(conv2d(x[:, None], w[None], (1, step), padding))[:, 0]
+    assert y.name == "c:0" and y._shape == expected.shape
+    np.testing.assert_array_equal(evaluate(y), expected)
+    if not isinstance(stride, list):
+        turned = evaluate(conv1d(x.transpose(0, 2, 1), w, stride, padding, data_format="NCW"))
+        np.testing.assert_allclose(turned.transpose(0, 2, 1), expected, rtol=1e-12)
 
 
 def test_max_pool_ties_go_to_the_first() -> None:
