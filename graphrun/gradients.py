@@ -231,7 +231,7 @@ def _fit(op: Operation, t: Tensor, dx: Tensor, i: int) -> Tensor:
     """Sum `dx` to the shape of input `t` where it was broadcast, and check the rest."""
     if dx.dtype is not t.dtype:
         raise GradientError(f"{op.label}: its gradient {i} has dtype {dx.dtype}, the input {t.dtype}")
-    if op.opdef.broadcasts and not (is_static(t._shape) and dx._shape == t._shape):
+    if op.opdef.broadcasts and not _keeps_shape(op, t, dx):
         return sum_to_shape(dx, t._shape if is_static(t._shape) else shape(t))
     if not is_compatible(dx._shape, t._shape):
         raise GradientError(
@@ -239,6 +239,28 @@ def _fit(op: Operation, t: Tensor, dx: Tensor, i: int) -> Tensor:
             f"the input {format_shape(t._shape)}  {format_site(op.site)}"
         )
     return dx
+
+
+def _keeps_shape(op: Operation, t: Tensor, dx: Tensor) -> bool:
+    """Whether input `t` is known not to be broadcast, so that its gradient has its shape already.
+
+    With an unknown batch size that is true of ``x`` in ``x + bias`` and ``x * 2.0``: no other input has a
+    dimension that could be larger.
+    """
+    if is_static(t._shape) and dx._shape == t._shape:
+        return True
+    if t._shape is None:
+        return False
+    rank = len(t._shape)
+    for other in op.inputs:
+        if other is t:
+            continue
+        if other._shape is None or len(other._shape) > rank:
+            return False
+        for mine, its in zip(reversed(t._shape), reversed(other._shape), strict=False):
+            if its != 1 and (mine is None or mine == 1):
+                return False
+    return True
 
 
 def hessians(ys: Any, xs: Any, name: str = "hessians", **options: Any) -> list[Tensor]:

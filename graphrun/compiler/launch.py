@@ -6,9 +6,10 @@ places in.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,11 +59,42 @@ def sizes(n: int, cost: int, capabilities: Capabilities) -> tuple[tuple[int], tu
     return (groups * group,), (group,)
 
 
-def fused_launch(node: Node, group: Group, capabilities: Capabilities, in_place: int | None) -> KernelLaunch:
+class KernelCache:
+    """Kernel texts of one lowering: a deep network repeats the same few again and again."""
+
+    def __init__(self) -> None:
+        self._kernels: dict[Any, Any] = {}
+
+    def of(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make` returned for an equal key."""
+        found = self._kernels.get(key)
+        if found is None:
+            found = self._kernels[key] = make()
+        return found
+
+
+def _group_key(group: Group) -> Any:
+    # The bits of a literal, since 0.0 == -0.0 and NaN differs from itself.
+    return tuple(
+        (
+            i.op, frozenset(i.attrs.items()), i.dtype, i.in_dtypes,
+            tuple((k, v.tobytes() if k == "lit" else v) for k, v in i.operands),
+        )
+        for i in group.instructions
+    ), group.maps  # fmt: skip
+
+
+def fused_launch(
+    node: Node, group: Group, capabilities: Capabilities, in_place: int | None, cache: KernelCache
+) -> KernelLaunch:
     """The launch of a fused group, or of a view that must be made."""
     out = node.specs[0]
     n = num_elements(out.shape) or 0
-    name, text = _named("fused", codegen.elementwise(group, node.input_specs, out, in_place))
+    in_specs = node.input_specs
+    name, text = cache.of(
+        (_group_key(group), tuple(s.dtype for s in in_specs), out.dtype, in_place),
+        lambda: _named("fused", codegen.elementwise(group, in_specs, out, in_place)),
+    )
     args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k != in_place]
     args += [("out", 0), ("ulong", n)]
     flops = sum(i.expr.flops for i in group.instructions)
@@ -70,8 +102,16 @@ def fused_launch(node: Node, group: Group, capabilities: Capabilities, in_place:
     return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)
 
 
-def node_launches(node: Node, capabilities: Capabilities) -> tuple[list[KernelLaunch], tuple[int, ...]]:
+def node_launches(
+    node: Node, capabilities: Capabilities, cache: KernelCache
+) -> tuple[list[KernelLaunch], tuple[int, ...]]:
     """The launches of an unfused node, and the bytes of the scratch buffers that they share."""
+    key = (node.op.name, tuple(node.input_specs), node.specs, frozenset(node.attrs.items()))
+    found: tuple[list[KernelLaunch], tuple[int, ...]] = cache.of(key, lambda: _launches(node, capabilities))
+    return found
+
+
+def _launches(node: Node, capabilities: Capabilities) -> tuple[list[KernelLaunch], tuple[int, ...]]:
     descriptor = node.op.descriptor(node.input_specs, node.attrs)
     if isinstance(descriptor, Index):
         return [_index_launch(node, descriptor, capabilities)], ()
@@ -141,15 +181,19 @@ def _reduce_launches(
 
 
 def _file_launch(node: Node, launch: Launch) -> KernelLaunch:
-    defines = dict(launch.defines)
-    defines.setdefault(f"GR_ENTRY_{launch.entry}", 1)
-    head = "".join(f"#define {k} {v}\n" for k, v in defines.items())
-    tail = "".join(f"#undef {k}\n" for k in defines)
-    body = f"{head}#define GR_NAME GR_KERNEL\n{kernel_source(launch.file)}\n#undef GR_NAME\n{tail}"
-    name, text = _named(launch.entry, body)
+    name, text = _file_kernel(launch.file, launch.entry, launch.defines)
     return KernelLaunch(
         name, text, launch.args, launch.global_size, launch.local_size, f"{node.op.name}:{launch.entry}"
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _file_kernel(file: str, entry: str, given: tuple[tuple[str, Any], ...]) -> tuple[str, str]:
+    defines = dict(given)
+    defines.setdefault(f"GR_ENTRY_{entry}", 1)
+    head = "".join(f"#define {k} {v}\n" for k, v in defines.items())
+    tail = "".join(f"#undef {k}\n" for k in defines)
+    return _named(entry, f"{head}#define GR_NAME GR_KERNEL\n{kernel_source(file)}\n#undef GR_NAME\n{tail}")
 
 
 def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphrun.compiler.fusion import FUSED, Group, is_contiguous, view_group, view_map
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
-from graphrun.compiler.launch import KernelLaunch, fused_launch, node_launches, program_source
+from graphrun.compiler.launch import KernelCache, KernelLaunch, fused_launch, node_launches, program_source
 from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import (
@@ -63,6 +63,7 @@ class _Lowering:
         self.register_specs: list[Spec] = []
         self.places: dict[tuple[Value, str], Place] = {}
         self.texts: dict[str, list[str]] = {}
+        self.kernels: dict[str, KernelCache] = {}
         self.scratch = 0
         self.slot_bytes: dict[Any, int] = {}
         self.device_of: dict[Any, str] = {}
@@ -229,6 +230,7 @@ class _Lowering:
     def _launches(self, node: Node) -> None:
         device = node.device
         capabilities = self.target.capabilities[device]
+        cache = self.kernels.setdefault(device, KernelCache())
         in_places = [self.place(v, device) for v in node.inputs]
         self._use(node)
         out_places: list[Place] = []
@@ -237,7 +239,7 @@ class _Lowering:
         if node.op is FUSED:
             in_place, target = self._in_place(node, in_places)
             out_places = [target or self.new_place(("value", (node, 0), device), node.specs[0], device)]
-            launches = [fused_launch(node, node.attrs["group"], capabilities, in_place)]
+            launches = [fused_launch(node, node.attrs["group"], capabilities, in_place, cache)]
         else:
             for i, spec in enumerate(node.specs):
                 m = view_map(node, i)
@@ -246,10 +248,10 @@ class _Lowering:
                 if m is not None and num_elements(spec.shape):
                     group = view_group(m, spec.dtype)
                     single = Node(FUSED, node.inputs[:1], {}, (spec,), node.origin, device)
-                    launch = fused_launch(single, group, capabilities, None)
+                    launch = fused_launch(single, group, capabilities, None, cache)
                     self._emit(node, [launch], in_places, [place], [])
             if view_map(node, 0) is None:
-                launches, scratch_bytes = node_launches(node, capabilities)
+                launches, scratch_bytes = node_launches(node, capabilities, cache)
         for i, place in enumerate(out_places):
             self.places[((node, i), device)] = place
         scratch = []
@@ -394,7 +396,7 @@ def _places(step: Step) -> list[Place]:
 
 def _resolved(step: Step, number_of: dict[Any, int]) -> Step:
     def at(place: Place) -> Place:
-        return replace(place, buffer=number_of[place.buffer])
+        return Place(number_of[place.buffer], place.offset, place.spec)
 
     if isinstance(step, UploadStep | DownloadStep):
         return replace(step, place=at(step.place))

@@ -7,6 +7,8 @@ and of several the smallest that is large enough, else the largest is made large
 
 from __future__ import annotations
 
+import bisect
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,30 +34,22 @@ def assign_slots(intervals: Sequence[Interval]) -> tuple[dict[object, int], list
     """
     slot_of: dict[object, int] = {}
     sizes: list[int] = []
-    free: list[int] = []
-    active: list[tuple[int, int]] = []  # (end, slot)
+    free: list[tuple[int, int]] = []  # (size, slot), sorted
+    active: list[tuple[int, int]] = []  # (end, slot), a heap
     for interval in sorted(intervals, key=lambda v: (v.start, -v.size_bytes)):
-        still = []
-        for end, slot in active:
-            # A value that is read in the step in which another is written cannot share with it.
-            if end < interval.start:
-                free.append(slot)
-            else:
-                still.append((end, slot))
-        active = still
-        fitting = [s for s in free if sizes[s] >= interval.size_bytes]
-        if fitting:
-            slot = min(fitting, key=lambda s: (sizes[s], s))
-            free.remove(slot)
-        elif free:
-            slot = max(free, key=lambda s: (sizes[s], -s))
-            free.remove(slot)
-            sizes[slot] = interval.size_bytes
+        # A value that is read in the step in which another is written cannot share with it.
+        while active and active[0][0] < interval.start:
+            slot = heapq.heappop(active)[1]
+            bisect.insort(free, (sizes[slot], slot))
+        if free:
+            best = bisect.bisect_left(free, (interval.size_bytes, -1))
+            slot = free.pop(min(best, len(free) - 1))[1]
+            sizes[slot] = max(sizes[slot], interval.size_bytes)
         else:
             slot = len(sizes)
             sizes.append(interval.size_bytes)
         slot_of[interval.key] = slot
-        active.append((interval.end, slot))
+        heapq.heappush(active, (interval.end, slot))
     return slot_of, sizes
 
 

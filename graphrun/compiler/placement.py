@@ -6,6 +6,7 @@ goes to the host, with the reason noted for the plan; in strict mode it is an er
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,8 @@ class Target:
     default: str = NUMPY
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
-    blocked: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    blocked: Mapping[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
+    obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def obstacle(node: Node, capabilities: Capabilities, blocked: frozenset[str]) -> str:
@@ -99,7 +101,7 @@ def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value
         node.device, node.note = NUMPY, f"there is no device {wish}"
         nodes.append(node)
         return []
-    reason = obstacle(node, capabilities, target.blocked[wish])
+    reason = _known_obstacle(node, wish, target)
     if not reason and node.op.descriptor(node.input_specs, node.attrs) is None:
         expanded = _expand(node, wish, target, nodes)
         if expanded is not None:
@@ -119,6 +121,15 @@ def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value
     node.note = reason
     nodes.append(node)
     return []
+
+
+def _known_obstacle(node: Node, device: str, target: Target) -> str:
+    """`obstacle`, asked once for equal nodes: plans of kernels take their time."""
+    key = (device, node.op.name, tuple(node.input_specs), node.specs, frozenset(node.attrs.items()))
+    found = target.obstacles.get(key)
+    if found is None:
+        found = target.obstacles[key] = obstacle(node, target.capabilities[device], target.blocked[device])
+    return found
 
 
 def _expand(node: Node, device: str, target: Target, nodes: list[Node]) -> dict[Value, Value] | None:
