@@ -65,6 +65,7 @@ class _Lowering:
         self.texts: dict[str, list[str]] = {}
         self.kernels: dict[str, KernelCache] = {}
         self.scratch = 0
+        self.host_ahead = 0  # host steps that are still to come
         self.slot_bytes: dict[Any, int] = {}
         self.device_of: dict[Any, str] = {}
         self.fixed: dict[Any, BufferInfo] = {}  # keys that are states or constants
@@ -92,6 +93,10 @@ class _Lowering:
         while self._is_alias(value[0]):
             value = value[0].inputs[0]
         return value
+
+    def _may_fail(self, node: Node) -> bool:
+        """Whether a node is a host step, whose function may raise."""
+        return node.op not in (*_PURE_INPUTS, COPY) and not runs_kernels(node.device)
 
     def origin(self, node: Node) -> Origin:
         return Origin(node.op.name, node.name, node.site)
@@ -158,7 +163,10 @@ class _Lowering:
         for _, node in program.feeds:
             r = self.registers[(node, 0)] = self.new_register(node.specs[0])
             plan.feeds.append((r, node.specs[0]))
-        for node in schedule(program):
+        order = schedule(program)
+        self.host_ahead = sum(self._may_fail(node) for node in order)
+        for node in order:
+            self.host_ahead -= self._may_fail(node)
             if node.op in _PURE_INPUTS or self._is_alias(node):
                 continue
             if node.op is COPY:
@@ -296,12 +304,9 @@ class _Lowering:
                 sum(p.buffer == buffer for p in ins) > 1
             )
 
-        keys = [k for k in self.update_of.get((node, 0), ()) if k.kind == "variable"]
-        only_update = self.uses.get((node, 0), 0) == len(self.update_of.get((node, 0), ())) + sum(
-            v == (node, 0) for v in self.program.fetches
-        )
-        if keys and only_update:
-            key = keys[0]
+        # A step that raises later must find every variable as it was.
+        keys = [] if self.host_ahead else self.update_of.get((node, 0), [])
+        for key in keys[:1]:
             state = self.program.states.get(key)
             same = state is None or state.specs[0] == spec
             if same and not (state is not None and self.uses.get((state, 0), 0)):

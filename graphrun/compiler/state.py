@@ -37,11 +37,13 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
     next_bit = 1
     nodes: list[Node] = [n for _, n in program.feeds]
     replaced: dict[Value, Value] = {}
+    variables: dict[Value, Operation] = {}
     fed = {t for t, _ in program.feeds}
     feed_node = {t: n for t, n in program.feeds}
 
     def current(v: Value) -> Value:
-        return replaced.get(v, v)
+        # Only now, since an assign names its variable without reading it: it need not have a value yet.
+        return state(variables[v]) if v in variables else replaced.get(v, v)
 
     def state(variable: Operation) -> Value:
         tensor = variable.outputs[0]
@@ -67,7 +69,7 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             mask |= written.get(c, 0)
         kind = op.opdef.name
         if kind == "variable":
-            replaced[(node, 0)] = state(op)
+            variables[(node, 0)] = op
         elif kind == "read_variable":
             variable = op.inputs[0].op
             seen = [v for bit, v in writes.get(variable, ()) if bit & mask]

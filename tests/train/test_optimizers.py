@@ -326,6 +326,17 @@ def test_mixed_dtypes() -> None:
         assert sess.run(w) == np.float32(0.9)
 
 
+def test_slots_of_unknown_shape() -> None:
+    size = gr.placeholder_with_default(3, ())
+    w = gr.Variable(gr.ones([size]), validate_shape=False)
+    step = gr.train.MomentumOptimizer(0.5, 0.9).minimize(gr.reduce_sum(w))
+    with gr.Session() as sess:
+        sess.run(gr.global_variables_initializer())
+        sess.run([step])
+        sess.run([step])
+        np.testing.assert_allclose(sess.run(w), np.full(3, 1 - 0.5 - 0.5 * 1.9), rtol=1e-6)
+
+
 # -- subclasses -----------------------------------------------------------------------------------
 
 
