@@ -162,12 +162,17 @@ def _broadcast_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], i
     return AffineMap(target, (0,) * (len(target) - len(source)) + strides)
 
 
+def _broadcast_to_gradient(op: Operation, dy: Tensor) -> Tensor:
+    from graphrun.ops.reduce import sum_to_shape
+
+    return sum_to_shape(dy, shape_attr(op.inputs[0]))
+
+
 broadcast_to_op = register(
     OpDef(
         "broadcast_to", _broadcast_to_rule, lambda x, *, shape: np.broadcast_to(x, shape),
-        View(_broadcast_map), lambda op, dy: dy, value_attrs=("shape",), broadcasts=True,
-        node_name="BroadcastTo", onnx="Expand",
-        input_names=("input",),
+        View(_broadcast_map), _broadcast_to_gradient, value_attrs=("shape",), node_name="BroadcastTo",
+        onnx="Expand", input_names=("input",),
     )
 )  # fmt: skip
 

@@ -353,7 +353,9 @@ def one_hot(
         attrs.update(on=_TRUE, off=_FALSE, dtype=dtypes.bool_)
         mask = apply(one_hot_op, (x,), attrs)
         on, off = (convert_to_tensor(v, kind, graph=x.graph) for v in values)
-        return apply("where", (mask, on, off), None, name)
+        from graphrun.ops.compare import where
+
+        return where(mask, on, off, name)
     if kind.is_bool:
         known = [bool(v) for v in known]
     attrs.update(

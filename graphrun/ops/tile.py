@@ -12,11 +12,10 @@ from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import AffineMap, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
-from graphrun.ops.attributes import as_vectors, attr_value, dims_of, ints, known_ints, shape_attr, static_ints
+from graphrun.ops.attributes import attr_value, dims_of, ints, known_ints, shape_attr, static_ints
 from graphrun.ops.fill import broadcast_to, size
 from graphrun.ops.joining import stack
 from graphrun.ops.reshape import reshape
-from graphrun.ops.sequences import range_
 from graphrun.shapes import (
     row_major_strides,
 )
@@ -59,20 +58,49 @@ def _tile_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index:
     return AffineMap(tuple(dims), tuple(strides))
 
 
+def _tile_grad_rule(dy: Spec, *, multiples: Any, shape: Any) -> tuple[Spec]:
+    counts, dims = known_ints(multiples), known_ints(shape)
+    if dims is None:
+        return (Spec(None if dy.shape is None else (None,) * len(dy.shape), dy.dtype),)
+    if counts is not None and dy.shape is not None:
+        for d, m, n in zip(dims, counts, dy.shape, strict=True):
+            if None not in (d, m, n) and d * m != n:
+                raise RuleError(f"dy has {n} where {d} is repeated {m} times", expected=str(d * m))
+    return (Spec(dims, dy.dtype),)
+
+
+def _split_dims(multiples: Any, shape: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Each dimension as (repeats, length), and the axes of the repeats."""
+    dims = tuple(n for pair in zip(static_ints(multiples), static_ints(shape), strict=True) for n in pair)
+    return dims, tuple(range(0, len(dims), 2))
+
+
+def _tile_grad_numpy(dy: np.ndarray, *, multiples: Any, shape: Any) -> np.ndarray:
+    dims, axes = _split_dims(multiples, shape)
+    return dy.reshape(dims).sum(axes, dtype=dy.dtype)
+
+
+def _tile_grad_expand(
+    build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Mapping[str, Any]
+) -> Any:
+    dims, axes = _split_dims(attrs["multiples"], attrs["shape"])
+    parts = build("reshape", inputs, {"shape": dims})
+    return build("sum", [parts], {"axis": axes, "keepdims": False}) if axes else parts
+
+
+tile_grad_op = register(
+    OpDef(
+        "tile_grad", _tile_grad_rule, _tile_grad_numpy, None,
+        lambda op, ddx: apply("tile", (ddx,), {"multiples": attr_value(op, "multiples")}),
+        value_attrs=("multiples", "shape"), expand=_tile_grad_expand, node_name="TileGrad",
+        input_names=("dy",),
+    )
+)  # fmt: skip
+
+
 def _tile_gradient(op: Operation, dy: Tensor) -> Tensor:
-    """Split each dimension in (repeats, length), and sum over the repeats."""
-    x, multiples = op.inputs[0], attr_value(op, "multiples")
-    lengths = shape_attr(x)
-    axes: Any
-    dims: Any
-    if isinstance(multiples, tuple) and isinstance(lengths, tuple):
-        dims = tuple(n for pair in zip(multiples, lengths, strict=True) for n in pair)
-        axes = tuple(range(0, len(dims), 2))
-    else:
-        dims = reshape(stack(as_vectors(multiples, lengths, graph=x.graph), 1), [-1])
-        known = x._shape if x._shape is not None else known_ints(op.attrs["multiples"])
-        axes = range_(0, size(dims), 2) if known is None else tuple(range(0, 2 * len(known), 2))
-    return apply("sum", (reshape(dy, dims),), {"axis": axes, "keepdims": False})
+    attrs = {"multiples": attr_value(op, "multiples"), "shape": shape_attr(op.inputs[0])}
+    return apply(tile_grad_op, (dy,), attrs)
 
 
 tile_op = register(

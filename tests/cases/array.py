@@ -132,6 +132,10 @@ CASES: list[Case] = [
     case("tile", [(2, 1, 3)], {"multiples": (1, 4, 1)}),
     case("tile", [()], {"multiples": ()}),
     case("tile", [(2, 3)], {"multiples": (0, 2)}, gradient=False),
+    case("tile_grad", [(4, 9)], {"multiples": (2, 3), "shape": (2, 3)},
+         expected=lambda dy: dy.reshape(2, 2, 3, 3).sum((0, 2))),
+    case("tile_grad", [(2, 0)], {"multiples": (1, 0), "shape": (2, 3)}, gradient=False),
+    case("tile_grad", [()], {"multiples": (), "shape": ()}),
     # -- slices
     *(
         index((4, 5), key)
