@@ -23,7 +23,7 @@ kernel void twice(global int *a) { a[get_global_id(0)] *= 2; }
 
 
 @pytest.fixture(scope="module")
-def device():
+def opencl_device():
     if not any(r.working for r in discover.reports(warn=False)):
         pytest.skip("no working OpenCL device on this machine")
     from graphrun.runtime.opencl.device import open_device
@@ -32,14 +32,14 @@ def device():
 
 
 @pytest.fixture
-def fresh(device):
+def fresh(opencl_device):
     """The same hardware with counters and caches of its own."""
     from graphrun.runtime.opencl.device import OpenCLDevice
 
-    return OpenCLDevice(device.report, discover.handle(device.report))
+    return OpenCLDevice(opencl_device.report, discover.handle(opencl_device.report))
 
 
-def test_one_object_per_index(device):
+def test_one_object_per_index(opencl_device):
     from graphrun.runtime.opencl.device import open_device
 
     opened = []
@@ -48,13 +48,13 @@ def test_one_object_per_index(device):
         thread.start()
     for thread in threads:
         thread.join()
-    assert opened == [device] * 4
-    assert device.name == "opencl:0" and device.report.index == 0
-    assert device.capabilities is device.report.capabilities
+    assert opened == [opencl_device] * 4
+    assert opencl_device.name == "opencl:0" and opencl_device.report.index == 0
+    assert opencl_device.capabilities is opencl_device.report.capabilities
 
 
 @pytest.mark.parametrize("index", [99, -1])
-def test_index_out_of_range(device, index):
+def test_index_out_of_range(opencl_device, index):
     from graphrun.runtime.opencl.device import open_device
 
     with pytest.raises(DeviceError, match=rf"no device opencl:{index}\n  opencl:0: "):
@@ -65,43 +65,45 @@ def test_index_out_of_range(device, index):
     "dtype", ["float16", "float32", "float64", "int8", "int64", "uint8", "uint64", "bool", "int32"]
 )
 @pytest.mark.parametrize("shape", [(), (5,), (3, 4, 2), (0,), (2, 0, 3)])
-def test_upload_then_download(device, shape, dtype):
+def test_upload_then_download(opencl_device, shape, dtype):
     array = (np.arange(np.prod(shape)) % 2).reshape(shape).astype(dtype)
-    buffer = device.alloc(array.nbytes)
-    device.upload(buffer, array)
-    back = device.download(buffer, shape, dtype)
+    buffer = opencl_device.alloc(array.nbytes)
+    opencl_device.upload(buffer, array)
+    back = opencl_device.download(buffer, shape, dtype)
     assert back.dtype == array.dtype and back.shape == shape
     np.testing.assert_array_equal(back, array)
     assert back.flags.writeable and back.flags.c_contiguous
 
 
-def test_non_contiguous_upload_and_offsets(device):
+def test_non_contiguous_upload_and_offsets(opencl_device):
     matrix = np.arange(12, dtype=np.float32).reshape(3, 4)
-    buffer = device.alloc(64)
-    device.upload(buffer, np.zeros(16, np.float32))
-    device.upload(buffer, matrix.T, offset_bytes=16)
-    np.testing.assert_array_equal(device.download(buffer, (4, 3), np.float32, offset_bytes=16), matrix.T)
-    np.testing.assert_array_equal(device.download(buffer, (4,), np.float32), np.zeros(4))
+    buffer = opencl_device.alloc(64)
+    opencl_device.upload(buffer, np.zeros(16, np.float32))
+    opencl_device.upload(buffer, matrix.T, offset_bytes=16)
+    np.testing.assert_array_equal(
+        opencl_device.download(buffer, (4, 3), np.float32, offset_bytes=16), matrix.T
+    )
+    np.testing.assert_array_equal(opencl_device.download(buffer, (4,), np.float32), np.zeros(4))
 
 
-def test_copy_between_buffers(device):
-    a, b = device.alloc(40), device.alloc(40)
-    device.upload(a, np.arange(10, dtype=np.int32))
-    device.upload(b, np.zeros(10, np.int32))
-    device.copy(b, a, 12, dst_offset_bytes=8, src_offset_bytes=4)
-    device.copy(b, a, 0)
-    assert device.download(b, (10,), np.int32).tolist() == [0, 0, 1, 2, 3, 0, 0, 0, 0, 0]
+def test_copy_between_buffers(opencl_device):
+    a, b = opencl_device.alloc(40), opencl_device.alloc(40)
+    opencl_device.upload(a, np.arange(10, dtype=np.int32))
+    opencl_device.upload(b, np.zeros(10, np.int32))
+    opencl_device.copy(b, a, 12, dst_offset_bytes=8, src_offset_bytes=4)
+    opencl_device.copy(b, a, 0)
+    assert opencl_device.download(b, (10,), np.int32).tolist() == [0, 0, 1, 2, 3, 0, 0, 0, 0, 0]
 
 
-def test_ranges_outside_a_buffer(device):
-    buffer = device.alloc(8)
+def test_ranges_outside_a_buffer(opencl_device):
+    buffer = opencl_device.alloc(8)
     with pytest.raises(DeviceError) as caught:
-        device.upload(buffer, np.zeros(4, np.float32))
+        opencl_device.upload(buffer, np.zeros(4, np.float32))
     assert str(caught.value) == "opencl:0: upload: bytes 0 to 16 are not in the buffer\n  a buffer of 8 bytes"
     with pytest.raises(DeviceError, match="download: bytes 4 to 12 are not in the buffer"):
-        device.download(buffer, (1,), np.float64, offset_bytes=4)
+        opencl_device.download(buffer, (1,), np.float64, offset_bytes=4)
     with pytest.raises(DeviceError, match="copy to: bytes -4 to 0"):
-        device.copy(buffer, device.alloc(8), 4, dst_offset_bytes=-4)
+        opencl_device.copy(buffer, opencl_device.alloc(8), 4, dst_offset_bytes=-4)
 
 
 def test_memory_is_counted_and_released(fresh):
@@ -190,20 +192,20 @@ def test_driver_out_of_memory_frees_garbage_and_tries_again(fresh, monkeypatch):
         fresh.alloc(100)
 
 
-def test_launcher_keeps_its_arguments(device):
-    program = device.build(ADD)
+def test_launcher_keeps_its_arguments(opencl_device):
+    program = opencl_device.build(ADD)
     assert set(program.kernel_names) == {"add", "twice"}
-    a, b = device.alloc(400), device.alloc(400)
+    a, b = opencl_device.alloc(400), opencl_device.alloc(400)
     for buffer in (a, b):
-        device.upload(buffer, np.zeros(100, np.float32))
-    one = device.launcher(program.kernel("add"), [a, np.uint64(100), np.float32(1)], (128,), (32,))
-    ten = device.launcher(program.kernel("add"), [b, np.uint64(50), np.float32(10)], (100,))
+        opencl_device.upload(buffer, np.zeros(100, np.float32))
+    one = opencl_device.launcher(program.kernel("add"), [a, np.uint64(100), np.float32(1)], (128,), (32,))
+    ten = opencl_device.launcher(program.kernel("add"), [b, np.uint64(50), np.float32(10)], (100,))
     for _ in range(3):
         one()
         ten()
-    device.finish()
-    assert device.download(a, (100,), np.float32).tolist() == [3] * 100
-    assert device.download(b, (100,), np.float32).tolist() == [30] * 50 + [0] * 50
+    opencl_device.finish()
+    assert opencl_device.download(a, (100,), np.float32).tolist() == [3] * 100
+    assert opencl_device.download(b, (100,), np.float32).tolist() == [30] * 50 + [0] * 50
 
 
 def test_launcher_keeps_its_buffers_alive(fresh):
@@ -219,14 +221,14 @@ def test_launcher_keeps_its_buffers_alive(fresh):
     assert fresh.allocated_bytes == 0
 
 
-def test_no_work_items_is_no_launch(device):
-    kernel = device.build(ADD).kernel("twice")
+def test_no_work_items_is_no_launch(opencl_device):
+    kernel = opencl_device.build(ADD).kernel("twice")
     for size, local in (((0,), None), ((4, 0), (2, 2)), ((0, 0, 0), None)):
-        assert device.launcher(kernel, [device.alloc(0)], size, local)() is None
-    device.finish()
+        assert opencl_device.launcher(kernel, [opencl_device.alloc(0)], size, local)() is None
+    opencl_device.finish()
 
 
-def test_bool_scalar_and_local_memory(device):
+def test_bool_scalar_and_local_memory(opencl_device):
     import pyopencl as cl
 
     source = """
@@ -236,20 +238,20 @@ def test_bool_scalar_and_local_memory(device):
         out[get_global_id(0)] = scratch[get_local_size(0) - 1 - get_local_id(0)];
     }
     """
-    out = device.alloc(32)
+    out = opencl_device.alloc(32)
     args = [out, np.True_, cl.LocalMemory(16)]
-    device.launcher(device.build(source).kernel("f"), args, (8,), (4,))()
-    assert device.download(out, (8,), np.int32).tolist() == [1] * 8
+    opencl_device.launcher(opencl_device.build(source).kernel("f"), args, (8,), (4,))()
+    assert opencl_device.download(out, (8,), np.int32).tolist() == [1] * 8
 
 
-def test_wrong_launches(device):
-    program = device.build(ADD)
-    buffer = device.alloc(400)
+def test_wrong_launches(opencl_device):
+    program = opencl_device.build(ADD)
+    buffer = opencl_device.alloc(400)
     good = [buffer, np.uint64(100), np.float32(1)]
-    limit = device.capabilities.max_work_group_size
+    limit = opencl_device.capabilities.max_work_group_size
 
     def bind(args=good, size=(128,), local=None):
-        return device.launcher(program.kernel("add"), args, size, local)
+        return opencl_device.launcher(program.kernel("add"), args, size, local)
 
     for arguments, text in (
         ({"args": good[:2]}, "kernel 'add': wrong number of kernel arguments\n  2 arguments\n  expected 3"),
@@ -268,21 +270,21 @@ def test_wrong_launches(device):
         assert text in str(caught.value)
 
 
-def test_driver_errors_become_device_errors(device):
+def test_driver_errors_become_device_errors(opencl_device):
     from graphrun.runtime.opencl.device import DRIVER_ERRORS
 
-    kernel = device.build(ADD).kernel("twice")
-    launch = device.launcher(kernel, [device.alloc(64)], (16,))
+    kernel = opencl_device.build(ADD).kernel("twice")
+    launch = opencl_device.launcher(kernel, [opencl_device.alloc(64)], (16,))
     assert issubclass(DRIVER_ERRORS[0], Exception)
     import pyopencl as cl
 
-    error = device.failure(cl.Error("OUT_OF_RESOURCES"), "launching 'twice'")
+    error = opencl_device.failure(cl.Error("OUT_OF_RESOURCES"), "launching 'twice'")
     assert isinstance(error, DeviceError)
     assert str(error).startswith("opencl:0: launching 'twice' failed: OUT_OF_RESOURCES\n  device: ")
     assert "use a smaller batch" in str(error)
     launch()
-    device.flush()
-    device.finish()
+    opencl_device.flush()
+    opencl_device.finish()
 
 
 def test_programs_are_built_once(fresh):
@@ -295,20 +297,20 @@ def test_programs_are_built_once(fresh):
         program.kernel("sub")
 
 
-def test_options_reach_the_compiler(device):
+def test_options_reach_the_compiler(opencl_device):
     source = "kernel void f(global int *a) { a[0] = VALUE; }"
-    buffer = device.alloc(4)
-    device.launcher(device.build(source, ("-DVALUE=42",)).kernel("f"), [buffer], (1,))()
-    assert device.download(buffer, (), np.int32) == 42
+    buffer = opencl_device.alloc(4)
+    opencl_device.launcher(opencl_device.build(source, ("-DVALUE=42",)).kernel("f"), [buffer], (1,))()
+    assert opencl_device.download(buffer, (), np.int32) == 42
 
 
-def test_build_failure_says_everything(device, monkeypatch, tmp_path):
+def test_build_failure_says_everything(opencl_device, monkeypatch, tmp_path):
     monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path))
     source = "kernel void f(global int *a) {\n    a[0] = missing_name;\n}\n"
     with pytest.raises(KernelBuildError) as caught:
-        device.build(source, ("-DVALUE=42",))
+        opencl_device.build(source, ("-DVALUE=42",))
     text = str(caught.value)
-    report = device.report
+    report = opencl_device.report
     assert text.startswith("opencl:0: an OpenCL program of 4 lines does not compile\n  device: ")
     assert f"{report.device_name}   driver: {report.platform_name} {report.driver_version}" in text
     assert "options: -DVALUE=42" in text
@@ -318,12 +320,12 @@ def test_build_failure_says_everything(device, monkeypatch, tmp_path):
     assert text.endswith(f"the full source is in {saved[0]}")
 
 
-def test_build_failure_shortens_the_log(device, monkeypatch, tmp_path):
+def test_build_failure_shortens_the_log(opencl_device, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path / "file"))
     source = "kernel void f() {\n" + "\n".join(f"missing_{k} = {k};" for k in range(15)) * 4 + "}\n"
     with pytest.raises(KernelBuildError) as caught:
-        device.build(source)
+        opencl_device.build(source)
     assert len(str(caught.value).splitlines()) <= 46
     assert "set GRAPHRUN_CACHE_DIR to a folder that can be written" in str(caught.value)
 
