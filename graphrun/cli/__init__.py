@@ -1,0 +1,148 @@
+"""The ``graphrun`` command: ``graphrun doctor`` and ``graphrun bench``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from graphrun import __version__
+from graphrun.cli.usage import UsageError, device_list, size_list
+from graphrun.errors import GraphrunError, MissingExtraError
+
+_DESCRIPTION = "graphrun: define a graph, then run it, on OpenCL devices or on NumPy."
+_EPILOG = """\
+examples:
+  graphrun doctor                         what works on this machine, and how to mend the rest
+  graphrun bench                          the main job: matmul, an elementwise chain, training on digits
+  graphrun bench matmul --sizes 512,2048  one workload
+  graphrun bench --devices cpu,opencl:0 --json bench.json --plot bench.png
+"""
+
+_BENCH_DESCRIPTION = """\
+Compare devices on work that is checked before it is timed.
+
+workloads:
+  matmul       C = A B of n x n matrices
+  elementwise  tanh(a * b + 1) * b on n x n elements
+  train        a small network on the handwritten digits of scikit-learn, with feed_dict
+"""
+_BENCH_EPILOG = """\
+exit status: 0 when every result is right; 1 when one is wrong, failed or could not be run;
+2 for a usage error or a library that is not installed.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong command line with one line, and not with the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}  (see {self.prog} --help)\n")
+
+
+def _parser() -> _Parser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="graphrun", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
+    parser.add_argument("--version", action="version", version=f"graphrun {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="{doctor,bench}", title="commands")
+
+    doctor = commands.add_parser(
+        "doctor", formatter_class=form, help="say which OpenCL devices work, and how to mend the others",
+        description="List every OpenCL platform and device, which work, and why the others do not.",
+        epilog="exit status: 0 when something better than NumPy works, else 1.\n",
+    )  # fmt: skip
+    doctor.add_argument(
+        "--refresh", action="store_true", help="try every device again instead of believing the last verdict"
+    )
+
+    bench = commands.add_parser(
+        "bench", formatter_class=form, help="compare the devices of this machine",
+        description=_BENCH_DESCRIPTION, epilog=_BENCH_EPILOG,
+    )  # fmt: skip
+    bench.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", type=_workload,
+        help="matmul, elementwise, train; all three, the main job, when none is named",
+    )  # fmt: skip
+    bench.add_argument(
+        "--devices", metavar="LIST", help="as cpu,opencl:0; NumPy and every working OpenCL device by default"
+    )
+    bench.add_argument(
+        "--sizes", metavar="LIST", help="n of the n x n arrays of matmul and elementwise, as 256,1024"
+    )
+    bench.add_argument("--json", metavar="FILE", help="write every measurement to a JSON file")
+    bench.add_argument("--plot", metavar="FILE", help="draw a chart: .png, .svg or .pdf (needs matplotlib)")
+    return parser
+
+
+def _workload(text: str) -> str:
+    from graphrun.cli.workloads import WORKLOADS
+
+    if text not in WORKLOADS:
+        raise argparse.ArgumentTypeError(f"there is no workload {text!r}, only {', '.join(WORKLOADS)}")
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``graphrun`` command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    command = arguments.command
+    try:
+        if command == "doctor":
+            from graphrun.cli.doctor import doctor
+
+            code = doctor(refresh=arguments.refresh)
+        elif command == "bench":
+            code = _bench(arguments)
+        else:
+            parser.print_help()
+            code = 0
+        sys.stdout.flush()
+        return code
+    except (UsageError, MissingExtraError) as error:
+        print(f"graphrun {command}: error: {error}", file=sys.stderr)
+        return 2
+    except GraphrunError as error:
+        print(f"graphrun {command}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ngraphrun {command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever reads has gone (`graphrun doctor | head`); the interpreter must not flush again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from graphrun.cli.bench import Request, bench
+
+    # Everything that can be wrong with the command line is told before the first measurement.
+    workloads = tuple(dict.fromkeys(arguments.workloads))
+    if arguments.sizes is not None and workloads == ("train",):
+        raise UsageError("--sizes means nothing to train, which has one size")
+    return bench(
+        Request(
+            workloads=workloads,
+            devices=device_list(arguments.devices),
+            sizes=None if arguments.sizes is None else size_list(arguments.sizes),
+            json_file=arguments.json,
+            plot_file=arguments.plot,
+        )
+    )
