@@ -106,7 +106,7 @@ def _filled_with(value: Value, number: float) -> bool:
     return bool(array.reshape(-1)[0] == number and (array.size == 1 or np.all(array == number)))
 
 
-@rule("identity", "stop_gradient", "placeholder_with_default")
+@rule("identity", "stop_gradient")
 def drop_identity(node: Node, _: _Builder) -> Value | None:
     """identity(x) -> x: every value of a program is read-only anyway."""
     return node.inputs[0]

@@ -92,6 +92,9 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             next_bit <<= 1
         elif kind == "no_op":
             pass
+        elif kind == "placeholder_with_default":
+            # Not fed, or it would not be here; its own shape is what may be fed, not what the default has.
+            replaced[(node, 0)] = current(node.inputs[0])
         elif op.opdef.pure is not None:
             nodes.extend(_random(program, node, op, [current(v) for v in node.inputs], replaced, nodes))
         else:
