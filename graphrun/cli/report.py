@@ -90,7 +90,7 @@ def training_text(results: Results) -> str:
             "speed-up",
         )
     ]
-    base = results.trained[0].timing
+    base = results.step_baseline()
     rows = []
     for t in results.trained:
         rate = step_flops() / t.timing.median_s / 1e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,6 +69,10 @@ class Results:
         same = (m for m in self.measured if m.workload is of.workload and m.n == of.n and m.device == first)
         return next(same, None)
 
+    def step_baseline(self) -> Timing | None:
+        """Return the time of a training step on the first device."""
+        return next((t.timing for t in self.trained if t.device == self.devices[0].name), None)
+
 
 def speedup(baseline: Timing | None, timing: Timing | None) -> float | None:
     """Return how many times faster `timing` is."""
@@ -125,7 +130,7 @@ def as_json(results: Results) -> dict[str, Any]:
                 "device": t.device,
                 "test_accuracy": t.accuracy,
                 "first_step_ms": t.first_step_s * 1e3,
-                "step": _timing(t.timing, results.trained[0].timing),
+                "step": _timing(t.timing, results.step_baseline()),
                 "steps_per_s": 1 / t.timing.median_s,
                 "gflop_per_s": rate,
                 "share_of_peak": share(rate, results.device(t.device).peak_of("gflop_per_s")),
@@ -139,6 +144,7 @@ def as_json(results: Results) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "system": f"{platform.system()} {platform.machine()}",
+        "speedup_over": results.devices[0].name,
         "devices": [
             {
                 "name": d.name,
@@ -155,4 +161,16 @@ def as_json(results: Results) -> dict[str, Any]:
 
 def write_json(results: Results, path: Path) -> None:
     """Write `as_json` to a file."""
-    path.write_text(json.dumps(as_json(results), indent=2, allow_nan=True) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(as_json(results)), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """Put None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return value
