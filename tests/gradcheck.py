@@ -35,13 +35,13 @@ def check_gradients(
     shapes and once with unknown ones, and both must give the same gradients.
     """
     arrays = [np.asarray(a, np.float64) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
-    known = _Setup(function, arrays, seed, static=True)
+    known = _Setup(function, arrays, seed, static=True, second_order=second_order)
     found = known.gradients(arrays)
     for _ in range(2):
         direction = known.direction()
         slope = _slope(lambda t, d=direction: known.loss(known.moved(arrays, d, t)))
         _compare("first derivative", known.along(found, direction), slope, limits)
-    unknown = _Setup(function, arrays, seed, static=False)
+    unknown = _Setup(function, arrays, seed, static=False, second_order=second_order)
     for a, b in zip(found, unknown.gradients(arrays), strict=True):
         assert (a is None) == (b is None), "a gradient exists with static shapes only, or without them only"
         if a is not None:
@@ -75,7 +75,14 @@ def _compare(what: str, found: float, slope: float, limits: Tolerance) -> None:
 class _Setup:
     """The graph of ``sum(weights * function(inputs))`` and of its gradients."""
 
-    def __init__(self, function: Callable[..., Any], arrays: Sequence[Any], seed: int, static: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arrays: Sequence[Any],
+        seed: int,
+        static: bool,
+        second_order: bool,
+    ) -> None:
         from graphrun.gradients import gradients
 
         self.rng = np.random.default_rng(seed + 1)
@@ -95,7 +102,7 @@ class _Setup:
             self.connected = [g for g in self.grads if g is not None]
             self.directions = [placeholder(x.dtype, x._shape) for x in self.xs]
             self.hessian: list[Any] = []
-            if self.connected:
+            if self.connected and second_order:
                 starts = [d for d, g in zip(self.directions, self.grads) if g is not None]
                 self.hessian = gradients(self.connected, self.xs, grad_ys=starts)
 

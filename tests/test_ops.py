@@ -30,8 +30,33 @@ from graphrun.shapes import is_compatible
 WITHOUT_ROWS = {"const": "its value is an attribute"}
 
 BY_OP = by_op()
-EACH_CASE = pytest.mark.parametrize("case", CASES, ids=[c.id for c in CASES])
-EACH_OP = pytest.mark.parametrize("op_name", sorted(BY_OP))
+
+
+def each(rows: list[Case]) -> Any:
+    return pytest.mark.parametrize("case", rows, ids=[c.id for c in rows])
+
+
+EACH_CASE = each(CASES)
+
+
+def _as_int_array(value: Any) -> Any:
+    array = np.asarray(value) if isinstance(value, int | tuple) else None
+    if array is None or array.dtype.kind not in "iu" or isinstance(value, bool):
+        # An empty tuple is a shape or a list of no axes.
+        return np.zeros((0,), np.int32) if value == () else None
+    return array.astype(np.int32)
+
+
+def _tensor_attributes(case: Case) -> list[str]:
+    """The attributes of a row that may arrive as tensors."""
+    names = get_op(case.op).value_attrs
+    return [n for n in names if _as_int_array(case.attrs.get(n)) is not None]
+
+
+def _has_gradient(case: Case) -> bool:
+    rule = get_op(case.op).gradient
+    differentiable = case.gradient and rule is not None and rule is not no_gradient
+    return differentiable and any(a.dtype.kind == "f" for a in case.arrays())
 
 
 def _specs(arrays: list[Any]) -> list[Spec]:
@@ -127,13 +152,11 @@ def _takes_none(op: OpDef, name: str) -> bool:
 _ALL_AXES = {"sum", "mean", "prod", "max", "min", "any", "all", "prod_gradient"}
 
 
-@EACH_CASE
+@each([c for c in CASES if _tensor_attributes(c)])
 def test_attributes_as_tensors(case: Case) -> None:
     """An attribute that may arrive as a tensor means the same when it does."""
     op = get_op(case.op)
-    names = [n for n in op.value_attrs if _as_int_array(case.attrs.get(n)) is not None]
-    if not names or op.pure is not None:
-        pytest.skip("no attribute of this row may be a tensor")
+    names = _tensor_attributes(case)
     arrays = case.arrays()
     with Graph().as_default():
         inputs = [placeholder(a.dtype, a.shape) for a in arrays]
@@ -149,31 +172,16 @@ def test_attributes_as_tensors(case: Case) -> None:
         assert_close(r, e, case.tolerance, case.id)
 
 
-def _as_int_array(value: Any) -> Any:
-    array = np.asarray(value) if isinstance(value, int | tuple) else None
-    if array is None or array.dtype.kind not in "iu" or isinstance(value, bool):
-        # An empty tuple is a shape or a list of no axes.
-        return np.zeros((0,), np.int32) if value == () else None
-    return array.astype(np.int32)
-
-
-@EACH_CASE
+@each([c for c in CASES if _has_gradient(c)])
 def test_gradient(case: Case) -> None:
     op = get_op(case.op)
-    if not case.gradient or op.gradient is None or op.gradient is no_gradient:
-        pytest.skip("no gradient to compare")
     arrays = case.arrays("float64")
-    if not any(a.dtype.kind == "f" for a in arrays):
-        pytest.skip("no floating input")
     check_gradients(lambda *xs: apply(op, xs, dict(case.attrs)), arrays, second_order=case.second_order)
 
 
-@EACH_CASE
+@each([c for c in CASES if get_op(c.op).expand is not None and get_op(c.op).numpy is not None])
 def test_expansion(case: Case) -> None:
     """What an operation is made of on devices computes the same."""
-    op = get_op(case.op)
-    if op.expand is None or op.numpy is None:
-        pytest.skip("it does not expand")
     with np.errstate(all="ignore"):
         parts = expand(case.op, case.arrays(), case.attrs)
     if parts is None:
@@ -182,12 +190,10 @@ def test_expansion(case: Case) -> None:
         assert_close(r, e, case.tolerance, case.id)
 
 
-@EACH_OP
+@pytest.mark.parametrize("op_name", sorted({c.op for c in CASES if c.on_device}))
 def test_device(op_name: str, device: str) -> None:
     """All rows of an operation in one run, against NumPy."""
     rows = [c for c in BY_OP[op_name] if c.on_device]
-    if not rows:
-        pytest.skip("its rows are not for devices")
     feeds: dict[Any, Any] = {}
     fetches: list[Any] = []
     with Graph().as_default():
@@ -205,13 +211,15 @@ def test_device(op_name: str, device: str) -> None:
             assert_close(r, e, c.tolerance, c.id)
 
 
-@EACH_OP
+def _gradient_rows(op_name: str) -> list[Case]:
+    rows = [c for c in BY_OP[op_name] if c.on_device and c.dtype == "float32" and _has_gradient(c)]
+    return rows[:2]
+
+
+@pytest.mark.parametrize("op_name", [n for n in sorted(BY_OP) if _gradient_rows(n)])
 def test_gradient_on_device(op_name: str, device: str) -> None:
-    """The gradients of a row in float32, against the interpreter."""
-    op = get_op(op_name)
-    rows = [c for c in BY_OP[op_name] if c.gradient and c.on_device and c.dtype == "float32"][:2]
-    if not rows or op.gradient is None or op.gradient is no_gradient:
-        pytest.skip("no gradient to compare")
+    """The gradients of rows in float32, against the interpreter."""
+    op, rows = get_op(op_name), _gradient_rows(op_name)
     feeds: dict[Any, Any] = {}
     fetches: list[Any] = []
     factors: list[float] = []
@@ -228,8 +236,6 @@ def test_gradient_on_device(op_name: str, device: str) -> None:
                 fetches += grads
                 # Gradients are sums of many terms; float32 loses a digit on the way.
                 factors += [10 * c.tolerance] * len(grads)
-        if not fetches:
-            pytest.skip("no gradient to compare")
         expected = evaluate(fetches, feeds)
         with gr.Session(device=device, verify=True) as session:
             results = session.run(fetches, feeds)

@@ -317,6 +317,8 @@ def _bias_add_opencl(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Expr | 
 
 
 def _bias_add_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any) -> Any:
+    if not _channels_first(attrs["data_format"]):
+        return None
     channels = (specs[1].shape or (0,))[0]
     kept = (channels,) + (1,) * (len(specs[0].shape or ()) - 2)
     return build("add", [inputs[0], build("reshape", [inputs[1]], {"shape": kept})])
