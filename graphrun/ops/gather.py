@@ -9,12 +9,13 @@ import numpy as np
 
 from graphrun.errors import ExecutionError, GraphError, RuleError, message
 from graphrun.graph.apply import apply, convert_to_tensor, partial_value
-from graphrun.graph.descriptor import Index, Spec
+from graphrun.graph.descriptor import Index, Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, dims_of, known_ints, one_int, shape_attr, static_ints
+from graphrun.ops.attributes import attr_value, dims_of, known_ints, one_int, shape_attr
 from graphrun.ops.families import require_kind
+from graphrun.ops.plans.scatter import plan_gather_grad
 from graphrun.shapes import Shape, format_shape, is_compatible, normalize_axis, row_major_strides
 
 
@@ -149,6 +150,8 @@ gather_op = register(
 def _grad_rule(
     dy: Spec, indices: Spec, *, shape: Any, axis: Any, batch_dims: int, negative: bool
 ) -> tuple[Spec]:
+    require_kind(dy, "numeric", "dy")
+    require_kind(indices, "integer", "indices")
     dims = known_ints(shape)
     if dims is not None:
         inner = _gathered(dims, indices.shape, axis, batch_dims)
@@ -194,39 +197,6 @@ def sum_rows(rows: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
     return result
 
 
-# An output element looks at all indices of its batch; with more of them the host is the faster one.
-LOOP_ELEMENTS = 1 << 22
-
-
-def _grad_descriptor(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Index | None:
-    shape = static_ints(attrs["shape"])
-    indices = dims_of(specs[1])
-    count = int(np.prod(indices[attrs["batch_dims"] :], dtype=np.int64))
-    visits = count * int(np.prod(shape, dtype=np.int64))
-    return Index(_grad_code) if visits <= LOOP_ELEMENTS else None
-
-
-def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape = dims_of(out)
-    indices = dims_of(specs[1])
-    batch_dims = attrs["batch_dims"]
-    at = _axis_of(shape, attrs["axis"], batch_dims)
-    kept = len(indices) - batch_dims
-    count = int(np.prod(indices[batch_dims:], dtype=np.int64))
-    strides = row_major_strides(dims_of(specs[0]))
-    steps = row_major_strides(indices)
-    own = [f"c{k} * {steps[k]}L" for k in range(batch_dims)]
-    step = strides[at + kept - 1] if kept else 0
-    rest = [f"c{k} * {strides[k]}L" for k in range(at)]
-    rest += [f"c{k} * {strides[k + kept - 1]}L" for k in range(at + 1, len(shape))]
-    wrap = f" if (j < 0) j += {shape[at]}L;" if attrs["negative"] else ""
-    return (
-        f"r = 0; for (long n = 0; n < {count}L; n++) {{ "
-        f"long j = (long)LOAD1({' + '.join([*own, 'n'])});{wrap} "
-        f"if (j == c{at}) r += LOAD0({' + '.join([f'n * {step}L', *rest])}); }}"
-    )
-
-
 def _grad_gradient(op: Operation, ddx: Tensor) -> tuple[Tensor, None]:
     attrs = {key: op.attrs[key] for key in ("batch_dims", "negative")}
     return apply(gather_op, (ddx, op.inputs[1]), {**attrs, "axis": attr_value(op, "axis")}), None
@@ -234,7 +204,8 @@ def _grad_gradient(op: Operation, ddx: Tensor) -> tuple[Tensor, None]:
 
 gather_grad_op = register(
     OpDef(
-        "gather_grad", _grad_rule, _grad_numpy, _grad_descriptor, _grad_gradient,
+        "gather_grad", _grad_rule, _grad_numpy, Kernel("scatter", plan_gather_grad, ("scatter.cl",)),
+        _grad_gradient,
         value_attrs=("axis", "shape"), node_name="GatherGrad", input_names=("dy", "indices"),
     )
 )  # fmt: skip

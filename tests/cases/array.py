@@ -217,7 +217,9 @@ CASES: list[Case] = [
     adds((2, 3, 4), ints((2, 4), 0, 5), (2, 3, 5), 2, 1),
     adds((4, 2), ints((4,), 0, 3), (3, 2), dtype="int32"),
     adds((64, 3), ints((64,), 0, 3), (3, 3), dtype="float16", gradient=False),
-    adds((3000, 30), ints((3000,), 0, 70), (70, 30), gradient=False, host_ok=True),
+    adds((3000, 30), ints((3000,), 0, 70), (70, 30), gradient=False),
+    adds((300,), ints((300,), -7, 7), (7,), negative=True, gradient=False),
+    adds((2, 40, 200), ints((40,), 0, 9), (2, 9, 200), 1, gradient=False),
     # -- from positions
     *(case("range", [], {"start": 3, "limit": 18, "delta": 4, "dtype": dtypes.as_dtype(d)}, label=d)
       for d in ("int32", "int64", "uint8", "float32", "float64", "float16")),
