@@ -128,6 +128,8 @@ class Program:
         The fed tensors, in the order of the feed list.
     fetches : list of Value or None
         None for a fetched operation, which has no value.
+    kept : list of Value
+        Outputs of fetched operations: they are computed, and nobody gets them.
     updates : dict of StateKey to Value
         What the run leaves in each state that it writes.
     states : dict of StateKey to Node
@@ -139,10 +141,12 @@ class Program:
     fetches: list[Value | None] = field(default_factory=list)
     updates: dict[StateKey, Value] = field(default_factory=dict)
     states: dict[StateKey, Node] = field(default_factory=dict)
+    kept: list[Value] = field(default_factory=list)
 
     def outputs(self) -> list[Value]:
         """Every value that must be computed."""
-        return [v for v in self.fetches if v is not None] + list(self.updates.values())
+        fetched = [v for v in self.fetches if v is not None]
+        return fetched + list(self.updates.values()) + self.kept
 
     def replace(self, replacements: Mapping[Value, Value]) -> None:
         """Let every reader of a key read its replacement; chains of replacements are followed."""
@@ -159,6 +163,7 @@ class Program:
                 node.inputs = [last(v) for v in node.inputs]
         self.fetches = [None if v is None else last(v) for v in self.fetches]
         self.updates = {k: last(v) for k, v in self.updates.items()}
+        self.kept = [last(v) for v in self.kept]
 
     def consumers(self) -> dict[Value, list[Node]]:
         """The nodes that read each value, in order, a node once for each use."""

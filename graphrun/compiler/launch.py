@@ -147,6 +147,8 @@ def _reduce_launches(
     shape: Sequence[int] = x.shape  # type: ignore[assignment]
     axes = normalize_axes(node.attrs.get("axis"), len(shape))
     outputs = num_elements(out.shape) or 0
+    if not outputs:
+        return [], ()
     length = math.prod(shape[a] for a in axes)
     label = node.op.name
     inout = (("in", 0), ("out", 0))

@@ -62,5 +62,6 @@ def prune(
         program.nodes.append(node)
         for t in op.outputs:
             value_of.setdefault(t, (node, t.index))
+    program.kept = [value_of[t] for f in fetches if isinstance(f, Operation) for t in f.outputs]
     program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
     return program, node_of

@@ -5,6 +5,8 @@
   is lost; the last one is what the run leaves.
 * A `read_variable` sees the latest write among the operations that it waits for, through data or control
   inputs; with none, the value from before the run.
+* A variable that has no value yet is read as what its initializer gives, where that runs too and was made
+  before the reader: initializers may read other variables.
 * A random operation becomes a pure one that takes the counter of its stream; the run leaves the counter
   advanced by what was drawn.
 
@@ -19,31 +21,69 @@ import numpy as np
 
 from graphrun.compiler.ir import ADVANCE, STATE, Node, Program, StateKey, Value
 from graphrun.dtypes import int64
-from graphrun.errors import ShapeError, message
+from graphrun.errors import RuleError, UninitializedError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation
-from graphrun.graph.opdef import get_op
-from graphrun.shapes import format_shape, is_compatible, is_static
+from graphrun.graph.opdef import OpDef, get_op
+from graphrun.shapes import Shape, format_shape, is_compatible, is_static
 
 COUNTER_SPEC = Spec((), int64)
-StateSpecs = Callable[[Operation], Spec]
+StateSpecs = Callable[[Operation], Spec | None]
+
+
+def _assigned_rule(value: Spec, *, shape: Shape) -> tuple[Spec]:
+    if not is_compatible(value.shape, shape):
+        raise RuleError(
+            f"a value of shape {format_shape(value.shape)} for a variable of shape {format_shape(shape)}",
+            expected=f"a value of shape {format_shape(shape)}",
+            fix="validate_shape=False lets gr.assign change a variable's shape",
+        )
+    return (value,)
+
+
+# Checks an assigned value once its shape is known; `specialize` takes it out again.
+ASSIGNED = OpDef("assign", _assigned_rule, None, input_names=("value",))
+
+
+def uninitialized(variable: Operation, others: int = 0) -> UninitializedError:
+    """The error of a variable that is read and has no value."""
+    t = variable.outputs[0]
+    more = f" (and {others} more)" if others else ""
+    return UninitializedError(
+        message(
+            f"variable '{variable.name}' has no value in this session{more}",
+            got=f"it is {format_shape(t._shape)} {t.dtype}",
+            site=variable.site,
+            fix="run gr.global_variables_initializer() in this session first",
+        )
+    )
 
 
 def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSpecs) -> Program:
-    """Run the pass; `state_spec` returns the shape
-    and dtype that a session holds for a variable, and raises where it has no value."""
+    """Run the pass.
+
+    `state_spec` returns the shape and dtype of the value that the session has for a variable, None where
+    it has none.  It is asked only where the result depends on it, so a session knows for which answers a
+    plan holds.
+    """
     written: dict[Operation, int] = {}  # bits of the writes among what an operation waits for
     writes: dict[Operation, list[tuple[int, Value]]] = {}  # of a variable: bit and value, in order
     next_bit = 1
     nodes: list[Node] = [n for _, n in program.feeds]
     replaced: dict[Value, Value] = {}
     variables: dict[Value, Operation] = {}
+    initial: dict[Operation, Value] = {}  # what the initializers of this run give
     fed = {t for t, _ in program.feeds}
     feed_node = {t: n for t, n in program.feeds}
 
     def current(v: Value) -> Value:
         # Only now, since an assign names its variable without reading it: it need not have a value yet.
-        return state(variables[v]) if v in variables else replaced.get(v, v)
+        return before(variables[v]) if v in variables else replaced.get(v, v)
+
+    def before(variable: Operation) -> Value:
+        if variable in initial and state_spec(variable) is None:
+            return initial[variable]
+        return state(variable)
 
     def state(variable: Operation) -> Value:
         tensor = variable.outputs[0]
@@ -51,9 +91,11 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             return feed_node[tensor], 0
         key = StateKey(variable)
         if key not in program.states:
-            spec = tensor.spec
-            if not is_static(spec.shape):
+            spec: Spec | None = tensor.spec
+            if not is_static(tensor._shape) or variable in variable.graph.free_shapes:
                 spec = state_spec(variable)
+            if spec is None:
+                raise uninitialized(variable)
             node = Node(STATE, (), {"key": key}, (spec,), variable, variable.device)
             program.states[key] = node
             # It depends on nothing, so the front is in order for every later reader.
@@ -73,18 +115,28 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
         elif kind == "read_variable":
             variable = op.inputs[0].op
             seen = [v for bit, v in writes.get(variable, ()) if bit & mask]
-            replaced[(node, 0)] = seen[-1] if seen else state(variable)
+            replaced[(node, 0)] = seen[-1] if seen else before(variable)
+        elif kind == "initialized_value":
+            variable = op.inputs[0].op
+            known = variable not in initial and state_spec(variable) is not None
+            replaced[(node, 0)] = state(variable) if known else current(node.inputs[1])
         elif kind in ("assign", "assign_add", "assign_sub"):
             variable = op.inputs[0].op
             value = current(node.inputs[1])
             if kind != "assign":
                 chain = writes.get(variable)
-                before = chain[-1][1] if chain else state(variable)
+                old = chain[-1][1] if chain else before(variable)
                 name = "add" if kind == "assign_add" else "subtract"
-                new = Node(get_op(name), (before, value), {}, (op.outputs[0].spec,), op, op.device)
+                new = Node(get_op(name), (old, value), {}, (op.outputs[0].spec,), op, op.device)
                 nodes.append(new)
                 value = (new, 0)
-            _check_static(op, value)
+            elif op.attrs["initializer"]:
+                initial[variable] = value
+            spec, shape = value[0].specs[value[1]], variable.outputs[0]._shape
+            if op.attrs.get("validate_shape", True) and spec.shape != shape:
+                check = Node(ASSIGNED, (value,), {"shape": shape}, (spec,), op, op.device)
+                nodes.append(check)
+                value = (check, 0)
             replaced[(node, 0)] = value
             writes.setdefault(variable, []).append((next_bit, value))
             program.updates[StateKey(variable)] = value
@@ -104,24 +156,10 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             written[op] = mask
     program.nodes = nodes
     program.fetches = [None if v is None else current(v) for v in program.fetches]
+    # A fetched assign names its variable too, and a variable that is merely named is not read.
+    program.kept = [current(v) for v in program.kept if v not in variables]
     program.remove_dead()
     return program
-
-
-def _check_static(op: Operation, value: Value) -> None:
-    """A shape that became known through the session's values must still fit the variable."""
-    variable = op.inputs[0]
-    if op.attrs.get("validate_shape", True) and not is_compatible(
-        value[0].specs[value[1]].shape, variable._shape
-    ):
-        raise ShapeError(
-            message(
-                f"a value of shape {format_shape(value[0].specs[value[1]].shape)} is assigned to a variable"
-                f" of shape {format_shape(variable._shape)}",
-                where=op.label,
-                site=op.site,
-            )
-        )
 
 
 def _random(
