@@ -11,7 +11,7 @@ from graphrun.errors import DTypeError, RuleError
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
-from graphrun.graph.opdef import OpDef, register
+from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.ops.families import binary, compare, require_same_dtype, unary
 from graphrun.ops.fill import ones, rank, shape
 from graphrun.ops.reshape import reshape
@@ -110,6 +110,20 @@ def select(condition: Any, x: Any, y: Any, name: str | None = None) -> Tensor:
     return apply(select_op, (convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph), a, b), None, name)
 
 
+def _where_true_rule(condition: Spec) -> tuple[Spec]:
+    rank = None if condition.shape is None else len(condition.shape)
+    return (Spec((None, rank), dtypes.int64),)
+
+
+# How many rows the result has depends on the values: a plan is made for what follows once they are known.
+where_true_op = register(
+    OpDef(
+        "where_true", _where_true_rule, lambda c: np.argwhere(c).astype(np.int64), gradient=no_gradient,
+        node_name="Where", onnx="NonZero", input_names=("condition",),
+    )
+)  # fmt: skip
+
+
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
     """Return `x` where `condition` is true, else `y`; with `condition` alone, the indices of what is true.
 
@@ -134,9 +148,7 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
      [7 8]]
     """
     if x is None and y is None:
-        from graphrun.ops.array import where_true
-
-        return where_true(condition, name)
+        return apply(where_true_op, (convert_to_tensor(condition),), None, name)
     if x is None or y is None:
         raise ValueError("gr.where needs both x and y, or neither of them")
     a, b = convert_operands((x, y))

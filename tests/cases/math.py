@@ -340,6 +340,17 @@ _SELECT: list[Case] = [
         label="nan",
     ),
 ]
+_WHERE_TRUE: list[Case] = [
+    # The rows of its result are known in the run only, so no fixed plan holds it as a fetch.
+    *[case("where_true", [bools(shape)], on_device=False) for shape in ((7,), (3, 4), (2, 3, 2), (0, 3))],
+    case(
+        "where_true",
+        [fixed([[True, False], [True, True]], "bool")],
+        expected=lambda c: np.array([[0, 0], [1, 0], [1, 1]]),
+        on_device=False,
+        label="table",
+    ),
+]
 
 
 # ---- conversion --------------------------------------------------------------------------------------
@@ -408,6 +419,7 @@ CASES: list[Case] = [
     *_COMPARISONS,
     *_LOGIC,
     *_SELECT,
+    *_WHERE_TRUE,
     *_CASTS,
     *_CAST_LIMITS,
     *_STATE,
