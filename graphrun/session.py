@@ -20,7 +20,6 @@ from graphrun.errors import (
     GraphError,
     SessionClosedError,
     ShapeError,
-    UninitializedError,
     message,
 )  # fmt: skip
 from graphrun.feeds import feed_array
@@ -34,13 +33,13 @@ from graphrun.runtime.devices import get_device
 from graphrun.runtime.executor import BoundPlan
 from graphrun.runtime.selftest import blocked_families
 from graphrun.runtime.store import Store
-from graphrun.shapes import format_shape, is_compatible, is_static
+from graphrun.shapes import format_shape, is_compatible
 
 
 class _Entry:
     """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
 
-    __slots__ = ("bound", "places", "followers", "known", "shape_version", "free_states")
+    __slots__ = ("bound", "places", "followers", "known", "shape_version", "asked")
 
     def __init__(self, bound: BoundPlan, shape_version: int) -> None:
         self.bound = bound
@@ -48,8 +47,8 @@ class _Entry:
         self.followers: OrderedDict[Any, _Entry] = OrderedDict()
         self.known: dict[Any, np.ndarray] = {}
         self.shape_version = shape_version
-        # Variables whose graph leaves their shape open, with the shape that the plan was made for.
-        self.free_states: list[tuple[Any, Spec]] = []
+        # What the compiler was told of variables: shape and dtype, or that there is no value yet.
+        self.asked: tuple[tuple[StateKey, Spec | None], ...] = ()
 
 
 class Session:
@@ -195,7 +194,7 @@ class Session:
             arrays = tensors = shapes = []
             signature = (handler.elements, (), ())
         entry = self._plans.get(signature)
-        if entry is None or entry.shape_version != self.graph.shape_version or entry.free_states:
+        if entry is None or entry.shape_version != self.graph.shape_version or entry.asked:
             entry = self._entry(signature, handler, tensors, arrays, entry)
         else:
             try:
@@ -249,7 +248,7 @@ class Session:
             entry = last_entry
             if (
                 shapes != last_shapes or self._closed
-                or entry.shape_version != self.graph.shape_version or entry.free_states
+                or entry.shape_version != self.graph.shape_version or entry.asked
             ):  # fmt: skip
                 signature = (elements, fed, shapes)
                 entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
@@ -310,7 +309,7 @@ class Session:
     ) -> _Entry:  # fmt: skip
         self._check_open()
         if found is not None and found.shape_version == self.graph.shape_version:
-            if all(self._store.cell(key).spec == spec for key, spec in found.free_states):
+            if all(self._store.cell(key).spec == spec for key, spec in found.asked):
                 return found
         self._check_feeds(tensors, arrays)
         entry = self._compiled(handler, tensors, arrays, {})
@@ -339,11 +338,18 @@ class Session:
     def _compile(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
         known: Mapping[Any, np.ndarray], observe: Any = None,
+        asked: dict[StateKey, Spec | None] | None = None,
     ) -> Plan:  # fmt: skip
         feeds = [(t, Spec(a.shape, t.dtype)) for t, a in zip(tensors, arrays, strict=True)]
-        return compile_plan(
-            handler.elements, feeds, self._state_spec, self._target(), known, observe, self._verify
-        )
+
+        def state_spec(variable: Operation) -> Spec | None:
+            key = StateKey(variable)
+            spec = self._store.cell(key).spec
+            if asked is not None:
+                asked[key] = spec
+            return spec
+
+        return compile_plan(handler.elements, feeds, state_spec, self._target(), known, observe, self._verify)
 
     def _compiled(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
@@ -351,18 +357,16 @@ class Session:
     ) -> _Entry:  # fmt: skip
         version = self.graph.shape_version
         places: list[Any] = []
+        asked: dict[StateKey, Spec | None] = {}
         try:
-            plan = self._compile(handler, tensors, arrays, known)
+            plan = self._compile(handler, tensors, arrays, known, asked=asked)
         except Split as split:
             plan, places = split.plan, split.places
         if self.config is not None and self.config.log_device_placement:
             print(plan)
         entry = _Entry(BoundPlan(plan, self._store, get_device), version)
         entry.places, entry.known = places, known
-        entry.free_states = [
-            (key, spec) for key, spec in plan.state_specs.items()
-            if key.kind == "variable" and not is_static(key.op.outputs[0]._shape) and key in plan.read_states
-        ]  # fmt: skip
+        entry.asked = tuple(asked.items())
         return entry
 
     def _staged(
@@ -383,18 +387,6 @@ class Session:
 
     def _target(self) -> Target:
         return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked())
-
-    def _state_spec(self, variable: Operation) -> Spec:
-        cell = self._store.cell(StateKey(variable))
-        if cell.spec is None:
-            raise UninitializedError(
-                message(
-                    f"variable '{variable.name}' has no value in this session",
-                    site=variable.site,
-                    fix="run gr.global_variables_initializer() in this session first",
-                )
-            )
-        return cell.spec
 
     # -- variables ----------------------------------------------------------------------------
 

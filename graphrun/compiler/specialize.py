@@ -24,6 +24,7 @@ from graphrun.compiler.ir import (
     constant_array,
     constant_node,
 )
+from graphrun.compiler.state import ASSIGNED
 from graphrun.graph.opdef import get_op
 from graphrun.shapes import is_static
 
@@ -70,6 +71,10 @@ def specialize(program: Program, known: Mapping[Place, np.ndarray] | None = None
             node.inputs = [replaced.get(v, v) for v in node.inputs]
         if any(n in unknown for n, _ in node.inputs):
             unknown.add(node)
+            continue
+        if node.op is ASSIGNED:
+            node.op.check(node.name, node.site, node.input_specs, node.attrs)
+            replaced[(node, 0)] = node.inputs[0]
             continue
         if node.op is ADVANCE:
             counter, pure = node.inputs

@@ -127,13 +127,15 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
                 chain = writes.get(variable)
                 old = chain[-1][1] if chain else before(variable)
                 name = "add" if kind == "assign_add" else "subtract"
-                new = Node(get_op(name), (old, value), {}, (op.outputs[0].spec,), op, op.device)
+                new = Node(get_op(name), (old, value), {}, (), op, op.device)
+                new.specs = tuple(new.op.check(new.name, new.site, new.input_specs, {}))
                 nodes.append(new)
                 value = (new, 0)
             elif op.attrs["initializer"]:
                 initial[variable] = value
             spec, shape = value[0].specs[value[1]], variable.outputs[0]._shape
-            if op.attrs.get("validate_shape", True) and spec.shape != shape:
+            free = shape is None or variable in variable.graph.free_shapes
+            if spec.shape != shape and (op.attrs["validate_shape"] if kind == "assign" else not free):
                 check = Node(ASSIGNED, (value,), {"shape": shape}, (spec,), op, op.device)
                 nodes.append(check)
                 value = (check, 0)

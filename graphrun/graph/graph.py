@@ -14,6 +14,7 @@ from graphrun.graph import default
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef
 from graphrun.graph.site import user_site
+from graphrun.shapes import Shape
 
 _VALID_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _VALID_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
@@ -57,6 +58,10 @@ class Graph:
         self._lock = threading.RLock()
         self._finalized = False
         self.seed: int | None = None
+        # What sessions must know of shapes: variables that an assign may give another shape than theirs,
+        # and what `set_shape` has claimed of tensors that are computed.
+        self.free_shapes: set[Operation] = set()
+        self.stated_shapes: dict[Tensor, Shape] = {}
         self.shape_version = 0
         # Rooms above keep what belongs to a graph here (variable scopes, seeds of operations).
         self.extras: dict[str, Any] = {}
@@ -289,8 +294,15 @@ class Graph:
     def finalized(self) -> bool:
         return self._finalized
 
-    def _note_shape_change(self) -> None:
-        self.shape_version += 1
+    def _state_shape(self, tensor: Tensor, shape: Shape) -> None:
+        with self._lock:
+            self.stated_shapes[tensor] = shape
+            self.shape_version += 1
+
+    def _free_shape(self, variable: Operation) -> None:
+        with self._lock:
+            self.free_shapes.add(variable)
+            self.shape_version += 1
 
     # -- collections --------------------------------------------------------------------------
 

@@ -108,9 +108,6 @@ class Tensor(Operators):
     """
 
     __slots__ = ("op", "index", "_shape", "dtype", "_partial", "__weakref__")
-    # NumPy arrays and scalars on the left hand side leave the operator to the tensor.
-    __array_priority__ = 100
-    __array_ufunc__ = None
     _partial: Any  # what is known of its value, once asked for (see `apply.partial_value`)
 
     def __init__(self, op: Operation, index: int, shape: Shape, dtype: DType) -> None:
@@ -150,14 +147,16 @@ class Tensor(Operators):
     def set_shape(self, shape: Any) -> None:
         """State what you know of the shape; it is checked against what graphrun knows, and in each run."""
         try:
-            self._shape = merge(self._shape, as_shape(shape))
+            merged = merge(self._shape, as_shape(shape))
         except ValueError:
             fault = RuleError(
                 f"set_shape({format_shape(as_shape(shape))}) contradicts {format_shape(self._shape)}"
             )
             op = self.op
             raise op.opdef.explain(fault, op.name, op.site, [t.spec for t in op.inputs]) from None
-        self.op.graph._note_shape_change()
+        if merged != self._shape:
+            self._shape = merged
+            self.op.graph._state_shape(self, merged)
 
     def consumers(self) -> list[Operation]:
         """The operations that read it."""

@@ -1,13 +1,63 @@
-"""What Python operators a tensor has, for type checkers; `graphrun.ops.operators` attaches the functions."""
+"""What Python operators a tensor has, for type checkers; `graphrun.ops.operators` attaches the functions.
+
+NumPy's side of them is here: ``array + tensor`` asks the tensor, and so does ``np.exp(tensor)``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+# Of NumPy's functions, those that stand for a Python operator: its method, and that of the right operand.
+_METHODS = {
+    np.add: ("__add__", "__radd__"),
+    np.subtract: ("__sub__", "__rsub__"),
+    np.multiply: ("__mul__", "__rmul__"),
+    np.true_divide: ("__truediv__", "__rtruediv__"),
+    np.floor_divide: ("__floordiv__", "__rfloordiv__"),
+    np.remainder: ("__mod__", "__rmod__"),
+    np.power: ("__pow__", "__rpow__"),
+    np.matmul: ("__matmul__", "__rmatmul__"),
+    np.bitwise_and: ("__and__", "__rand__"),
+    np.bitwise_or: ("__or__", "__ror__"),
+    np.bitwise_xor: ("__xor__", "__rxor__"),
+    np.less: ("__lt__", "__gt__"),
+    np.less_equal: ("__le__", "__ge__"),
+    np.greater: ("__gt__", "__lt__"),
+    np.greater_equal: ("__ge__", "__le__"),
+}
+
+
+class NumpyOperand:
+    """What happens where NumPy meets a tensor."""
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        # `array += tensor` comes with out=(array,); like any assignment it may give the name a tensor.
+        if method == "__call__" and len(inputs) == 2 and options.keys() <= {"out"}:
+            a, b = inputs
+            if ufunc in (np.equal, np.not_equal):
+                return (a is b) is (ufunc is np.equal)
+            if ufunc in _METHODS:
+                forward, reflected = _METHODS[ufunc]
+                if isinstance(a, NumpyOperand):
+                    return getattr(a, forward)(b)
+                return getattr(b, reflected)(a)
+        tensor: Any = self._as_graph_element() if hasattr(self, "_as_graph_element") else self
+        name = ufunc.__name__
+        tensor._no_value(
+            f"np.{name} was asked to compute with it",
+            f"use the function of graphrun instead of NumPy's (as gr.exp for np.exp), or np.{name} of what"
+            " session.run(x) returns",
+        )
+
+
 if TYPE_CHECKING:
     from graphrun.graph.node import Tensor
 
-    class Operators:
+    class Operators(NumpyOperand):
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -41,5 +91,5 @@ if TYPE_CHECKING:
 
 else:
 
-    class Operators:
+    class Operators(NumpyOperand):
         __slots__ = ()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import DTypeError, GraphError, RuleError, message
+from graphrun.errors import DTypeError, GraphError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, as_array, convert_to_tensor, register_tensor_conversion_function
 from graphrun.graph.default import get_default_graph, session_for
 from graphrun.graph.descriptor import AffineMap, Spec, View
@@ -20,6 +20,7 @@ from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.operators import Operators
+from graphrun.graph.site import user_site
 from graphrun.shapes import as_shape, format_shape, is_compatible, is_static, row_major_strides
 
 
@@ -73,7 +74,21 @@ read_variable_op = register(
 )
 
 
-def _assign_rule(variable: Spec, value: Spec, *, validate_shape: bool = True) -> tuple[Spec]:
+def _initialized_rule(variable: Spec, initial: Spec) -> tuple[Spec]:
+    return (Spec(initial.shape if is_compatible(variable.shape, initial.shape) else None, variable.dtype),)
+
+
+initialized_value_op = register(
+    OpDef(
+        "initialized_value", _initialized_rule, None, gradient=lambda op, dy: (dy, None), stateful=True,
+        input_names=("variable", "initial"),
+    )
+)  # fmt: skip
+
+
+def _assign_rule(
+    variable: Spec, value: Spec, *, validate_shape: bool = True, initializer: bool = False
+) -> tuple[Spec]:
     if value.dtype is not variable.dtype:
         raise RuleError(
             f"a value of dtype {value.dtype} for a variable of dtype {variable.dtype}",
@@ -169,9 +184,6 @@ def constant(
 
 
 def _misfit(op: str, array: np.ndarray, wanted: tuple[int, ...]) -> Exception:
-    from graphrun.errors import ShapeError
-    from graphrun.graph.site import user_site
-
     return ShapeError(
         message(
             f"{array.size} values of shape {format_shape(array.shape)} for shape {format_shape(wanted)}",
@@ -243,9 +255,6 @@ class Variable(Operators):
     1.5 1.5 v:0
     """
 
-    __array_priority__ = 100
-    __array_ufunc__ = None
-
     def __init__(
         self,
         initial_value: Any = None,
@@ -274,18 +283,20 @@ class Variable(Operators):
                 initial = convert_to_tensor(initial_value, dtype, "initial_value")
             shape = initial._shape if validate_shape else None
             if expected_shape is not None and not is_compatible(shape, as_shape(expected_shape)):
-                raise _misfit(
-                    f"Variable '{s[:-1]}'",
-                    np.empty(shape or ()),
-                    as_shape(expected_shape) or (),  # type: ignore[arg-type]
+                raise ShapeError(
+                    message(
+                        f"the initial value has shape {format_shape(shape)}",
+                        where=f"Variable '{s[:-1]}'",
+                        site=user_site(),
+                        expected=f"expected_shape {format_shape(as_shape(expected_shape))}",
+                    )
                 )
             self._variable: Tensor = apply(variable_op, (), {"shape": shape, "dtype": initial.dtype}, s)
             self._initial_value = initial
             self._constraint = constraint
             self._trainable = trainable
-            self._initializer: Operation = apply(
-                assign_op, (self._variable, initial), {"validate_shape": validate_shape}
-            ).op
+            attrs = {"validate_shape": validate_shape, "initializer": True}
+            self._initializer: Operation = apply(assign_op, (self._variable, initial), attrs).op
         names = [GraphKeys.GLOBAL_VARIABLES] if collections is None else list(collections)
         if trainable and GraphKeys.TRAINABLE_VARIABLES not in names:
             names.append(GraphKeys.TRAINABLE_VARIABLES)
@@ -311,8 +322,12 @@ class Variable(Operators):
             return apply(read_variable_op, (self._variable,), None)
 
     def initialized_value(self) -> Tensor:
-        """The initial value, for initializers of other variables."""
-        return self._initial_value
+        """The value where there is one, else the initial value; for initializers of other variables.
+
+        In a run of the variable's own initializer it is the initial value.
+        """
+        with self.graph.name_scope(self.op.name + "/"):
+            return apply(initialized_value_op, (self._variable, self._initial_value), None)
 
     @property
     def initial_value(self) -> Tensor:
@@ -401,6 +416,17 @@ class Variable(Operators):
     def __bool__(self) -> bool:
         return bool(self._variable)
 
+    def __float__(self) -> float:
+        return float(self._variable)
+
+    def __int__(self) -> int:
+        return int(self._variable)
+
+    __index__ = __int__
+
+    def __len__(self) -> int:
+        return len(self._variable)
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return self._variable.__array__()
 
@@ -425,26 +451,40 @@ def _variable_of(ref: Any, what: str) -> Tensor:
     return t
 
 
+def _write(opdef: OpDef, ref: Any, value: Any, attrs: dict[str, Any] | None, name: str | None) -> Tensor:
+    v = _variable_of(ref, opdef.name)
+    converted = convert_to_tensor(value, v.dtype, graph=v.graph)
+    # A reference that comes from an assign stands for the variable after it.
+    after = [ref] if isinstance(ref, Tensor) and ref is not v else []
+    with v.graph.control_dependencies(after):
+        result: Tensor = apply(opdef, (v, converted), attrs, name)
+    return result
+
+
 def assign(
     ref: Any, value: Any, validate_shape: bool | None = None, use_locking: bool | None = None,
     name: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Return a tensor that sets variable `ref` to `value` when it runs, and is the new value."""
+    """Return a tensor that sets variable `ref` to `value` when it runs, and is the new value.
+
+    With ``validate_shape=False`` the value may have any shape, and the variable has that shape from then on.
+    """
     v = _variable_of(ref, "assign")
-    attrs = {"validate_shape": v._shape is not None if validate_shape is None else bool(validate_shape)}
-    return apply(assign_op, (v, convert_to_tensor(value, v.dtype, graph=v.graph)), attrs, name)
+    validate = v._shape is not None if validate_shape is None else bool(validate_shape)
+    result = _write(assign_op, ref, value, {"validate_shape": validate, "initializer": False}, name)
+    if not validate and is_static(v._shape):
+        v.graph._free_shape(v.op)
+    return result
 
 
 def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Return a tensor that adds `value` to variable `ref` when it runs, and is the new value."""
-    v = _variable_of(ref, "assign_add")
-    return apply(assign_add_op, (v, convert_to_tensor(value, v.dtype, graph=v.graph)), None, name)
+    return _write(assign_add_op, ref, value, None, name)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Return a tensor that subtracts `value` from variable `ref` when it runs, and is the new value."""
-    v = _variable_of(ref, "assign_sub")
-    return apply(assign_sub_op, (v, convert_to_tensor(value, v.dtype, graph=v.graph)), None, name)
+    return _write(assign_sub_op, ref, value, None, name)
 
 
 def no_op(name: str | None = None) -> Operation:

@@ -22,7 +22,8 @@ from graphrun.compiler.plan import (
     Plan,
     UploadStep,
 )  # fmt: skip
-from graphrun.errors import ExecutionError, GraphrunError, UninitializedError, message
+from graphrun.compiler.state import uninitialized
+from graphrun.errors import ExecutionError, GraphrunError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
@@ -30,14 +31,18 @@ from graphrun.shapes import format_shape
 _FIRST_LINE = 3  # of the steps in the generated function
 
 
-def own(value: Any, foreign: Sequence[Any] = ()) -> Any:
-    """A result that the caller may keep and change: a copy where it is a view or somebody else's array."""
+def own(value: Any, taken: set[int]) -> Any:
+    """A result that its receiver may keep and change: a copy of a view, and of an array that is somebody's.
+
+    `taken` holds the ``id`` of every array that has an owner; the result's is added.
+    """
     if not isinstance(value, np.ndarray):
         return value
     if value.ndim == 0:
         return value[()]
-    if value.base is not None or not value.flags.writeable or any(value is f for f in foreign):
-        return value.copy()
+    if value.base is not None or not value.flags.writeable or id(value) in taken:
+        value = value.copy()
+    taken.add(id(value))
     return value
 
 
@@ -70,15 +75,16 @@ class BoundPlan:
         self._lock = store.lock if writes or self.uses_devices else None
         self.buffers: list[Any] = []
         self._state_buffers: list[tuple[Cell, str, int]] = []
-        self._bind()
+        self._programs = {name: devices(name).build(source) for name, source in plan.sources.items()}
+        with store.lock:  # of two threads that bind plans of one variable, one makes its buffer
+            self._bind()
 
     # -- binding ------------------------------------------------------------------------------
 
     def _bind(self) -> None:
         plan = self.plan
-        programs = {name: self.devices(name).build(source) for name, source in plan.sources.items()}
-        self.buffers = []
-        self._state_buffers = []
+        buffers: list[Any] = []
+        state_buffers: list[tuple[Cell, str, int]] = []
         for number, info in enumerate(plan.buffers):
             device = self.devices(info.device)
             if info.kind == "state":
@@ -89,20 +95,28 @@ class BoundPlan:
                         self.store.host_value(cell, self.devices)
                         cell.valid.discard(info.device)
                     buffer = cell.buffers[info.device] = device.alloc(info.size_bytes)
-                self._state_buffers.append((cell, info.device, number))
+                state_buffers.append((cell, info.device, number))
             else:
                 buffer = device.alloc(info.size_bytes)
                 if info.array is not None and info.size_bytes:
                     device.upload(buffer, np.ascontiguousarray(info.array))
-            self.buffers.append(buffer)
+            buffers.append(buffer)
+        self.buffers, self._state_buffers = buffers, state_buffers
         names: dict[str, Any] = {"own": own}
         lines: list[str] = []
         self._dead = self._last_uses()
         for number, step in enumerate(plan.steps):
-            lines.append(self._line(number, step, names, programs))
+            lines.append(self._line(number, step, names))
+        # A download waits for all that was queued before it; a run that ends without one waits here, so
+        # that the queue cannot grow and a run's time is its own.
+        last = {step.device: step for step in plan.steps if not isinstance(step, HostStep)}
+        for device_name, final in last.items():
+            if not isinstance(final, DownloadStep):
+                names[f"w{len(lines)}"] = self.devices(device_name).finish
+                lines.append(f"w{len(lines)}()")
         self._run = self._compile(lines, names)
 
-    def _line(self, number: int, step: Any, names: dict[str, Any], programs: dict[str, Any]) -> str:
+    def _line(self, number: int, step: Any, names: dict[str, Any]) -> str:
         if isinstance(step, HostStep):
             names[f"f{number}"] = (
                 functools.partial(step.function, **step.attrs) if step.attrs else step.function
@@ -142,7 +156,7 @@ class BoundPlan:
                     args += [self.buffers[value.buffer], np.uint64(value.offset)]
                 else:
                     args.append(_scalar(kind, value))
-            kernel = programs[step.device].kernel(step.kernel)
+            kernel = self._programs[step.device].kernel(step.kernel)
             names[f"f{number}"] = device.launcher(kernel, args, step.global_size, step.local_size)
             line = f"f{number}()"
         dead = self._dead.get(number)
@@ -172,68 +186,81 @@ class BoundPlan:
         states = "".join(f"r{r}, " for r, _ in plan.host_states)
         for r, array in plan.constants:
             names[f"r{r}"] = array
-        constants = {r for r, _ in plan.constants}
-        foreign = [r for r, _ in plan.feeds] + [r for r, _ in plan.host_states] + sorted(constants)
-        foreign += [r for _, r in plan.host_updates]
-        produced = {
-            r: s for s in plan.steps if isinstance(s, HostStep | DownloadStep)
-            for r in (s.outputs if isinstance(s, HostStep) else (s.register,))
-        }  # fmt: skip
-        updated = {r for _, r in plan.host_updates}
-
-        def result(r: int | None) -> str:
-            if r is None:
-                return "None"
-            step = produced.get(r)
-            fresh = isinstance(step, DownloadStep) or (
-                isinstance(step, HostStep) and isinstance(step.function, np.ufunc)
-            )
-            if r in updated or not fresh:
-                others = "".join(f"r{f}, " for f in dict.fromkeys(foreign) if f != r or r in updated)
-                return f"own(r{r}, ({others}))"
-            spec_is_scalar = isinstance(step, DownloadStep) and step.place.spec.shape == ()
-            return f"r{r}[()]" if spec_is_scalar else f"r{r}"
-
-        fetches = "".join(f"{result(r)}, " for r in plan.fetches)
-        updates = []
-        for _, r in plan.host_updates:
-            others = [f for f in dict.fromkeys(foreign) if f not in updated]
-            updates.append(f"own(r{r}, ({''.join(f'r{f}, ' for f in others)})), ")
-        head = f"    ({feeds}) = feeds" if feeds else "    pass"
-        middle = f"    ({states}) = states" if states else "    pass"
+        head = f"({feeds}) = feeds" if feeds else "pass"
+        middle = f"({states}) = states" if states else "pass"
         source = "\n".join(
-            ["def run(feeds, states):", f"{head}; {middle.strip()}"]
-            + [f"    {line}" for line in lines]
-            + [f"    return ({fetches}), ({''.join(updates)})"]
+            ["def run(feeds, states):", f"    {head}; {middle}"]
+            + [f"    {line}" for line in [*lines, *self._results()]]
         )
         exec(compile(source, "<graphrun plan>", "exec"), names)
         return names["run"]
+
+    def _results(self) -> list[str]:
+        """The last lines: fetched values, and the new values of states on the host."""
+        plan = self.plan
+        updates = [r for _, r in plan.host_updates]
+        results = [r for r in plan.fetches if r is not None] + updates
+        steps = {
+            r: s for s in plan.steps if isinstance(s, HostStep | DownloadStep)
+            for r in (s.outputs if isinstance(s, HostStep) else (s.register,))
+        }  # fmt: skip
+
+        def is_new(r: int) -> bool:
+            """Whether the step makes an array that nothing else can refer to."""
+            step = steps.get(r)
+            return isinstance(step, DownloadStep) or (
+                isinstance(step, HostStep) and isinstance(step.function, np.ufunc)
+            )
+
+        if len(set(results)) == len(results) and all(is_new(r) for r in results):
+
+            def result(r: int) -> str:
+                step = steps[r]
+                return (
+                    f"r{r}[()]" if isinstance(step, DownloadStep) and not step.place.spec.shape else f"r{r}"
+                )
+
+            lines = []
+        else:
+
+            def result(r: int) -> str:
+                return f"own(r{r}, taken)"
+
+            others = [r for r, _ in (*plan.feeds, *plan.host_states, *plan.constants)]
+            lines = [f"taken = {{{', '.join(f'id(r{r})' for r in others)}}}" if others else "taken = set()"]
+        # Variables come first, so that a value that is fetched too is copied for the caller and not for them.
+        lines.append(f"updates = ({''.join(f'{result(r)}, ' for r in updates)})")
+        fetches = "".join("None, " if r is None else f"{result(r)}, " for r in plan.fetches)
+        return [*lines, f"return ({fetches}), updates"]
 
     # -- running ------------------------------------------------------------------------------
 
     def run(self, feeds: Sequence[Any]) -> tuple[Any, ...]:
         """Run the plan on arrays of the plan's shapes and dtypes; return the fetched values."""
         if self._lock is None:
-            states = [c.host for c in self.host_cells]
-            if any(s is None for s in states):
-                states = self._fetch_states()
-            return self._guarded(feeds, states)[0]
+            return self._guarded(feeds, self._states() if self.host_cells else ())[0]
         with self._lock:
             if self.uses_devices:
                 self._prepare_devices()
-            states = [c.host for c in self.host_cells]
-            if any(s is None for s in states):
-                states = self._fetch_states()
-            fetched, updates = self._guarded(feeds, states)
-            for (cell, _), value, spec in zip(self.host_updates, updates, self.update_specs, strict=True):
-                cell.host = value
-                cell.spec = Spec(np.shape(value), spec.dtype)
-                cell.valid.clear()
-            for cell, device, spec in self.device_updates:
-                cell.host = None
-                cell.spec = spec
-                cell.valid = {device}
+            fetched, updates = self._guarded(feeds, self._states())
+            with self.store.commit:
+                for (cell, _), value, spec in zip(self.host_updates, updates, self.update_specs, strict=True):
+                    self.store.set_host(cell, value, Spec(np.shape(value), spec.dtype))
+                for cell, device, spec in self.device_updates:
+                    cell.host = None
+                    cell.spec = spec
+                    cell.valid = {device}
             return fetched
+
+    def _states(self) -> list[Any]:
+        """The host values of states: all from before some run, or all from after it."""
+        with self.store.commit:
+            states = [c.host for c in self.host_cells]
+        if any(s is None for s in states):
+            with self.store.lock:  # no run is half done
+                self._require_values()
+                states = [self.store.host_value(c, self.devices) for c in self.host_cells]
+        return states
 
     def _guarded(self, feeds: Sequence[Any], states: Sequence[Any]) -> Any:
         try:
@@ -244,23 +271,10 @@ class BoundPlan:
         except Exception as fault:
             raise self._explain(fault) from fault
 
-    def _fetch_states(self) -> list[Any]:
-        self._require_values()
-        return [self.store.host_value(c, self.devices) for c in self.host_cells]
-
     def _require_values(self) -> None:
         missing = [c for c in self.read_cells if c.spec is None]
         if missing:
-            op = missing[0].key.op
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise UninitializedError(
-                message(
-                    f"variable '{op.name}' has no value in this session{more}",
-                    got=f"it is {format_shape(op.outputs[0]._shape)} {op.outputs[0].dtype}",
-                    site=op.site,
-                    fix="run gr.global_variables_initializer() in this session first",
-                )
-            )
+            raise uninitialized(missing[0].key.op, len(missing) - 1)
 
     def _prepare_devices(self) -> None:
         self._require_values()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.dtypes import int64
 from graphrun.graph.descriptor import Spec
 
 
@@ -35,16 +36,19 @@ class Store:
 
     def __init__(self) -> None:
         self.cells: dict[Any, Cell] = {}
+        # `lock` is held for a whole run that writes; `commit` only while new values are put in place, so
+        # that those who just read need not wait for such a run.
         self.lock = threading.RLock()
+        self.commit = threading.Lock()
 
     def cell(self, key: Any) -> Cell:
         """The cell of a state; it has no value at first, except for counters, which start at 0."""
         found = self.cells.get(key)
         if found is None:
-            with self.lock:
-                found = self.cells.setdefault(key, Cell(key))
-                if getattr(key, "kind", "") == "counter" and not found.initialized:
-                    self.set_host(found, np.int64(0), Spec((), _int64()))
+            new = Cell(key)
+            if getattr(key, "kind", "") == "counter":
+                self.set_host(new, np.int64(0), Spec((), int64))
+            found = self.cells.setdefault(key, new)
         return found
 
     def set_host(self, cell: Cell, array: Any, spec: Spec) -> None:
@@ -68,9 +72,3 @@ class Store:
 
     def clear(self) -> None:
         self.cells.clear()
-
-
-def _int64() -> Any:
-    from graphrun.dtypes import int64
-
-    return int64
