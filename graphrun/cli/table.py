@@ -89,8 +89,10 @@ def _group_line(columns: Sequence[Column], widths: Sequence[int], indent: int) -
     text = ""
     for first, last in _groups(columns):
         width = sum(widths[first:last]) + len(_GAP) * (last - first - 1)
-        text = text.ljust(starts[first]) + f" {columns[first].group} ".center(width, "-")
-    return text
+        group = columns[first].group
+        framed = f" {group} ".center(width, "-") if len(group) + 4 <= width else group.center(width)
+        text = text.ljust(starts[first]) + framed
+    return text.rstrip()
 
 
 def number(value: float, digits: int = 3) -> str:
