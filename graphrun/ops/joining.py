@@ -10,13 +10,14 @@ import numpy as np
 
 from graphrun.errors import RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor, partial_value
-from graphrun.graph.descriptor import AffineMap, Index, Spec, View
+from graphrun.graph.descriptor import AffineMap, Index, Kernel, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
 from graphrun.ops.attributes import attr_value, dims_of, ints, one_int, static_int
 from graphrun.ops.families import require_same_dtype
 from graphrun.ops.fill import shape, zeros_like
+from graphrun.ops.plans.copy import plan_join
 from graphrun.ops.state import identity
 from graphrun.shapes import Dim, Shape, format_shape, merge, normalize_axis, row_major_strides
 
@@ -87,44 +88,37 @@ def _choice(branches: Sequence[tuple[str, str]]) -> str:
 
 
 def _concat_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    at = normalize_axis(_single(attrs["axis"]), len(dims_of(out)))
-    inner = math.prod(dims_of(out)[at + 1 :])
-    row = dims_of(out)[at] * inner
-    if row == 0:
-        return "r = 0;"
+    """In coordinates and without a division, so that loops over rows have nothing left to compute."""
+    dims = dims_of(out)
+    at = normalize_axis(_single(attrs["axis"]), len(dims))
+    inner = math.prod(dims[at + 1 :])
+    before = [f"c{k} * {math.prod(dims[k + 1 : at])}L" for k in range(at)]
+    behind = [f"c{k} * {s}L" for k, s in enumerate(row_major_strides(dims)) if k > at]
     begin = 0
     branches = []
     for k, s in enumerate(specs):
-        width = dims_of(s)[at] * inner
-        if width:
-            branches.append((f"w < {begin + width}L", f"r = LOAD{k}(o * {width}L + w - {begin}L);"))
-            begin += width
-    return f"const long o = (long)(i / {row}UL), w = (long)(i % {row}UL); {_choice(branches)}"
+        length = dims_of(s)[at]
+        if not length:
+            continue
+        place = [f"o * {length * inner}L", f"(c{at} - {begin}L) * {inner}L", *behind]
+        begin += length
+        branches.append((f"c{at} < {begin}L", f"r = LOAD{k}({' + '.join(place)});"))
+    return f"const long o = {' + '.join(before) or '0'}; {_choice(branches)}" if branches else "r = 0;"
 
 
-# An OpenCL kernel has room for 1024 bytes of arguments at least, and each input takes 16.
-MAX_INPUTS = 32
+# One kernel for all inputs saves launches, one copy each saves work.  An OpenCL kernel has room for 1024
+# bytes of arguments at least, and each input takes 16.
+SMALL_ELEMENTS = 16384
+SMALL_INPUTS = 32
+_COPIES = Kernel("copy", plan_join, ("copy.cl",))
 
 
-def _kernel(code: Any) -> Any:
-    def descriptor(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Index | None:
-        return Index(code) if len(specs) <= MAX_INPUTS else None  # more are expanded
+def _join(code: Any) -> Any:
+    def descriptor(specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Index | Kernel:
+        small = len(specs) <= SMALL_INPUTS and sum(math.prod(dims_of(s)) for s in specs) <= SMALL_ELEMENTS
+        return Index(code) if small else _COPIES
 
     return descriptor
-
-
-def _groups(inputs: Sequence[Any]) -> list[Sequence[Any]]:
-    return [inputs[k : k + MAX_INPUTS] for k in range(0, len(inputs), MAX_INPUTS)]
-
-
-def _expand_concat(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Any:
-    """Join many inputs in groups first, and then the groups."""
-    parts = [build("concat", group, attrs) if len(group) > 1 else group[0] for group in _groups(inputs)]
-    return build("concat", parts, attrs)
-
-
-def _expand_stack(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Mapping[str, Any]) -> Any:
-    return build("concat", [build("stack", group, attrs) for group in _groups(inputs)], attrs)
 
 
 def _concat_gradient(op: Operation, dy: Tensor) -> list[Tensor]:
@@ -152,8 +146,8 @@ def _concat_partial(op: Operation) -> Any:
 
 concat_op = register(
     OpDef(
-        "concat", _concat_rule, lambda *xs, axis: np.concatenate(xs, _single(axis)), _kernel(_concat_code),
-        _concat_gradient, value_attrs=("axis",), partial=_concat_partial, expand=_expand_concat,
+        "concat", _concat_rule, lambda *xs, axis: np.concatenate(xs, _single(axis)), _join(_concat_code),
+        _concat_gradient, value_attrs=("axis",), partial=_concat_partial,
         node_name="concat", onnx="Concat", input_names=(),
     )
 )  # fmt: skip
@@ -235,8 +229,8 @@ def _stack_gradient(op: Operation, dy: Tensor) -> Sequence[Tensor]:
 
 stack_op = register(
     OpDef(
-        "stack", _stack_rule, lambda *xs, axis: np.stack(xs, axis), _kernel(_stack_code), _stack_gradient,
-        partial=_stack_partial, expand=_expand_stack, node_name="stack", input_names=(),
+        "stack", _stack_rule, lambda *xs, axis: np.stack(xs, axis), _join(_stack_code), _stack_gradient,
+        partial=_stack_partial, node_name="stack", input_names=(),
     )
 )  # fmt: skip
 

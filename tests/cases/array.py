@@ -175,6 +175,13 @@ CASES: list[Case] = [
     # More inputs than one kernel takes.
     case("concat", [(2, 1)] * 65, {"axis": 1}, label="many"),
     case("stack", [(2,)] * 40, {"axis": 1}, label="many"),
+    # So large that each input is copied by a launch of its own.
+    *cases("concat", [(60, 200), (60, 0), (60, 300)], {"axis": 1}, dtypes=NARROW, gradient=False,
+           label="large"),
+    case("concat", [(3, 70, 40), (3, 80, 40)], {"axis": -2}, gradient=False, label="large"),
+    case("concat", [(9000,), (9000,)], {"axis": 0}, dtype="float16", gradient=False, label="large"),
+    case("stack", [(90, 100)] * 2, {"axis": 2}, gradient=False, label="large"),
+    case("stack", [(90, 100)] * 2, {"axis": 0}, gradient=False, label="large"),
     case("unstack", [(3, 2)], {"axis": 0, "num": 3}),
     case("unstack", [(3, 2, 4)], {"axis": -1, "num": 4}),
     case("unstack", [(2,)], {"axis": 0, "num": 2}, dtype="uint8"),
