@@ -12,7 +12,7 @@ from typing import Any
 from graphrun import dtypes
 from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, RuleError
-from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
+from graphrun.graph.apply import apply, convert_operands, convert_to_tensor, partial_value
 from graphrun.graph.descriptor import Expr, Reduce, Spec
 from graphrun.graph.node import Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
@@ -131,8 +131,6 @@ def compare(name: str, *, numpy: Any, opencl: Expr, kind: str = "numeric", **mor
 
 
 def _partial_binary(function: Callable[[Any, Any], Any], op: Any) -> Any:
-    from graphrun.graph.apply import partial_value
-
     a, b = (partial_value(t) for t in op.inputs)
     if a is None or b is None:
         return None
@@ -173,7 +171,9 @@ def reduction(
     def infer(x: Spec, *, axis: Any, keepdims: bool) -> tuple[Spec]:
         require_kind(x, kind)
         if isinstance(axis, tuple) and None in axis:  # a tensor whose value is not known yet
-            return (Spec((None,) * len(x.shape) if keepdims and x.shape is not None else None, x.dtype),)
+            if x.shape is None:
+                return (Spec(None, x.dtype),)
+            return (Spec((None,) * (len(x.shape) if keepdims else len(x.shape) - len(axis)), x.dtype),)
         if isinstance(axis, int):
             axis = (axis,)
         return (Spec(reduce_shape(x.shape, axis, keepdims), x.dtype),)
@@ -196,7 +196,12 @@ def reduction(
         x = convert_to_tensor(input_tensor)
         axis = reduction_indices if axis is None else axis
         keep = bool(keepdims if keepdims is not None else keep_dims)
-        return apply(opdef, (x,), {"axis": static_axes(x, axis, opdef.name), "keepdims": keep}, name)
+        axes = static_axes(x, axis, opdef.name)
+        result = apply(opdef, (x,), {"axis": axes, "keepdims": keep}, name)
+        if isinstance(axes, Tensor) and partial_value(axes) is None:
+            # The rule took the unknown axes for all of them: how many there are is not known.
+            result._shape = None if x._shape is None or not keep else (None,) * len(x._shape)
+        return result
 
     function.__qualname__ = function.__name__ = f"reduce_{name}" if not name.startswith("arg") else name
     function.__doc__ = (
@@ -209,10 +214,17 @@ def reduction(
 
 def static_axes(x: Tensor, axis: Any, op_name: str) -> Any:
     """Axes in the form that attributes have: a sorted tuple from the front where the rank is known."""
-    if axis is None or isinstance(axis, Tensor):
+    if axis is None:
         return axis
+    if isinstance(axis, Tensor):
+        # A vector, so that a single axis that is not known yet is told from all axes.
+        return (
+            axis
+            if axis._shape is None or len(axis._shape) == 1
+            else apply("reshape", (axis,), {"shape": (-1,)})
+        )
     if isinstance(axis, Sequence) and any(isinstance(a, Tensor) for a in axis):
-        return axis
+        return apply("stack", [convert_to_tensor(a) for a in axis], {"axis": 0})
     import numpy as np
 
     array = np.asarray(axis)
