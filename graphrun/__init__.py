@@ -179,6 +179,7 @@ from graphrun.ops.reduce import reduce_prod as reduce_prod
 from graphrun.ops.reduce import reduce_std as reduce_std
 from graphrun.ops.reduce import reduce_sum as reduce_sum
 from graphrun.ops.reduce import reduce_variance as reduce_variance
+from graphrun.ops.seeds import get_seed as get_seed
 from graphrun.ops.seeds import set_random_seed as set_random_seed
 from graphrun.ops.state import Variable as Variable
 from graphrun.ops.state import assign as assign
