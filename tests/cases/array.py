@@ -181,7 +181,7 @@ CASES: list[Case] = [
     case("concat", [(3, 70, 40), (3, 80, 40)], {"axis": -2}, gradient=False, label="large"),
     case("concat", [(9000,), (9000,)], {"axis": 0}, dtype="float16", gradient=False, label="large"),
     case("stack", [(90, 100)] * 2, {"axis": 2}, gradient=False, label="large"),
-    case("stack", [(90, 100)] * 2, {"axis": 0}, gradient=False, label="large"),
+    case("stack", [(90, 100)] * 2, {"axis": 0}, gradient=False, label="large in front"),
     case("unstack", [(3, 2)], {"axis": 0, "num": 3}),
     case("unstack", [(3, 2, 4)], {"axis": -1, "num": 4}),
     case("unstack", [(2,)], {"axis": 0, "num": 2}, dtype="uint8"),
