@@ -15,16 +15,25 @@ class _Options:
 
     def __init__(self, **options: Any) -> None:
         for name, value in options.items():
-            if name not in self._fields:
-                known = ", ".join(sorted(self._fields))
-                raise ValueError(f"{type(self).__name__} has no option {name!r}; it has {known}")
-            setattr(self, name, value)
+            try:
+                setattr(self, name, value)
+            except AttributeError as fault:
+                raise ValueError(str(fault)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._fields:
+            raise self._unknown(name)
+        super().__setattr__(name, value)
+
+    def _unknown(self, name: str) -> AttributeError:
+        known = ", ".join(sorted(self._fields))
+        return AttributeError(f"{type(self).__name__} has no option {name!r}; it has {known}")
 
     def __getattr__(self, name: str) -> Any:
         try:
             default = type(self)._fields[name]
         except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no option {name!r}") from None
+            raise self._unknown(name) from None
         value = default() if callable(default) else default
         setattr(self, name, value)
         return value

@@ -2,56 +2,105 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from graphrun.errors import FeedError, message
+from graphrun.errors import DTypeError, FeedError, message
 from graphrun.graph.node import Operation, Tensor
 from graphrun.shapes import format_shape
+
+
+def feed_items(feed_dict: Any) -> Iterator[tuple[Any, Any]]:
+    """Pairs of key and value; a key that is a tuple takes its value apart, as for an LSTM's state."""
+    if not isinstance(feed_dict, Mapping):
+        raise FeedError(
+            message(
+                f"feed_dict is of type {type(feed_dict).__name__}",
+                expected="a dict from tensors to values, as {x: array}",
+            )
+        )
+    for key, value in feed_dict.items():
+        if isinstance(key, tuple):
+            yield from _paired(key, value)
+        else:
+            yield key, value
+
+
+def _paired(key: tuple[Any, ...], value: Any) -> Iterator[tuple[Any, Any]]:
+    try:
+        values = list(value)
+    except TypeError:
+        values = None
+    if values is None or len(values) != len(key):
+        got = "one value" if values is None else f"{len(values)} values"
+        raise FeedError(
+            message(
+                f"{got} for a feed_dict key of {len(key)} tensors",
+                got=f"key: {key!r}",
+                expected="a tuple or list of the same length",
+            )
+        )
+    for k, v in zip(key, values, strict=True):
+        if isinstance(k, tuple):
+            yield from _paired(k, v)
+        else:
+            yield k, v
 
 
 def feed_array(t: Tensor, value: Any) -> np.ndarray:
     """Return `value` as an array of ``t.dtype``; the array itself where it is one already.
 
     Numbers of another dtype are converted where the value survives: doubles become floats, whole numbers
-    of any dtype may become integers.  Fractions for an integer tensor, integers out of range, strings and
-    tensors are refused.
+    of any dtype may become integers.  Fractions for an integer tensor, integers out of range, strings, None
+    and tensors are refused.
     """
     dtype = t.dtype.numpy
-    if type(value) is float and t.dtype.is_floating:
-        return np.array(value, dtype)
+    array = np.asarray(value) if type(value) is float else _as_numbers(t, value)
+    if array.dtype == dtype:
+        return array
+    if array.size == 0 or t.dtype.is_floating:
+        with np.errstate(over="ignore"):  # a double beyond the range of floats is infinite
+            return array.astype(dtype)
+    kind = array.dtype.kind
+    if t.dtype.is_bool:
+        if not bool(np.all((array == 0) | (array == 1))):
+            raise _refused(t, f"values of {array.dtype} other than 0 and 1", "compare them first, as x != 0")
+    elif kind == "f" and not bool(np.all(np.isfinite(array) & (array == np.floor(array)))):
+        raise _refused(
+            t, f"the value has fractions, it is {array.dtype}", f"convert it, as value.astype(np.{t.dtype})"
+        )
+    # Python's integers: a float is compared exactly with the bounds of 64-bit integers.
+    elif kind != "b" and not (int(array.min()) >= t.dtype.min and int(array.max()) <= t.dtype.max):
+        raise _refused(t, f"the value has numbers that {t.dtype} cannot hold", "feed a wider dtype")
+    return array.astype(dtype)
+
+
+def _as_numbers(t: Tensor, value: Any) -> np.ndarray:
+    """Return `value` as an array of floats, integers or bools."""
     if isinstance(value, Tensor | Operation) or hasattr(value, "_as_graph_element"):
         raise _refused(t, f"{value!r} is a part of the graph", "run it first, and feed what run returns")
     try:
         array = np.asarray(value)
+        if array.dtype == object and array.ndim:
+            # Arrays in an array, or numbers that NumPy was told to keep as objects.
+            array = np.asarray(array.tolist())
+        if array.dtype == object and all(isinstance(v, Real) for v in array.flat):
+            array = array.astype(np.float64)  # as fractions and integers beyond 64 bits
+    except DTypeError:
+        raise _refused(
+            t, "the value holds a part of the graph", "run it first, and feed what run returns"
+        ) from None
     except ValueError:
         raise _refused(t, "the value is a ragged list", "make all rows of one length") from None
-    if array.dtype == dtype:
-        return array
-    kind = array.dtype.kind
-    if kind == "O" or kind not in "fiub":
-        if kind == "O":
-            try:  # a list of arrays or numbers of several types
-                return feed_array(t, np.asarray(value, np.float64)) if array.ndim else array.astype(dtype)
-            except (TypeError, ValueError):
-                pass
-        what = type(value).__name__ if array.ndim == 0 else f"an array of {array.dtype}"
+    except OverflowError:
+        raise _refused(t, f"the value has numbers that {t.dtype} cannot hold", "") from None
+    if array.dtype.kind not in "fiub":
+        what = type(value).__name__ if np.ndim(array) == 0 else f"an array of {array.dtype}"
         raise _refused(t, f"the value is {what}, not numbers", "")
-    if array.size == 0 or t.dtype.is_floating:
-        with np.errstate(over="ignore"):
-            return array.astype(dtype)
-    if t.dtype.is_bool:
-        if kind != "b" and not bool(np.all((array == 0) | (array == 1))):
-            raise _refused(t, f"values of {array.dtype} other than 0 and 1", "compare them first, as x != 0")
-        return array.astype(dtype)
-    if kind == "f" and not bool(np.all(np.isfinite(array) & (array == np.floor(array)))):
-        raise _refused(
-            t, f"the value has fractions, it is {array.dtype}", f"convert it, as value.astype(np.{t.dtype})"
-        )
-    if kind != "b" and not (array.min() >= t.dtype.min and array.max() <= t.dtype.max):
-        raise _refused(t, f"the value has numbers that {t.dtype} cannot hold", "feed a wider dtype")
-    return array.astype(dtype)
+    return array
 
 
 def _refused(t: Tensor, why: str, fix: str) -> FeedError:

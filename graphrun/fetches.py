@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,20 +33,30 @@ class FetchHandler:
         self.elements = tuple(places)
 
 
+def is_flat(fetches: Any) -> bool:
+    """Whether it is one fetch, or a list or tuple of such: equal keys then mean equal results.
+
+    Deeper down they need not: a namedtuple is equal to the tuple of its items.
+    """
+    if isinstance(fetches, list | tuple):
+        return not any(isinstance(f, list | tuple | Mapping) for f in fetches)
+    return not isinstance(fetches, Mapping)
+
+
 def _visit(graph: Graph, fetch: Any, places: dict[Element, int]) -> Assemble:
     if isinstance(fetch, list | tuple):
         parts = [_visit(graph, f, places) for f in fetch]
         if isinstance(fetch, list):
             return lambda values: [p(values) for p in parts]
-        if hasattr(fetch, "_fields"):
-            kind = type(fetch)
-            return lambda values: kind(*[p(values) for p in parts])
+        make = getattr(type(fetch), "_make", None)  # of a namedtuple
+        if make is not None:
+            return lambda values: make([p(values) for p in parts])
         return lambda values: tuple([p(values) for p in parts])
     if isinstance(fetch, Mapping):
         keys = list(fetch)
         parts = [_visit(graph, fetch[k], places) for k in keys]
-        mapping = dict if type(fetch) is dict else type(fetch)
-        return lambda values: mapping([(k, p(values)) for k, p in zip(keys, parts, strict=True)])  # type: ignore[call-arg]
+        kind = OrderedDict if isinstance(fetch, OrderedDict) else dict
+        return lambda values: kind([(k, p(values)) for k, p in zip(keys, parts, strict=True)])
     if fetch is None:
         raise FetchError(
             message(

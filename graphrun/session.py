@@ -12,8 +12,10 @@ from graphrun.compiler.ir import StateKey
 from graphrun.compiler.pipeline import Split, compile_plan
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import Plan
+from graphrun.compiler.specialize import Found, Place
 from graphrun.config import ConfigProto
 from graphrun.device_names import NUMPY, parse_device
+from graphrun.dtypes import as_dtype
 from graphrun.errors import (
     DeviceError,
     FeedError,
@@ -22,8 +24,8 @@ from graphrun.errors import (
     ShapeError,
     message,
 )  # fmt: skip
-from graphrun.feeds import feed_array
-from graphrun.fetches import FetchHandler
+from graphrun.feeds import feed_array, feed_items
+from graphrun.fetches import FetchHandler, is_flat
 from graphrun.graph import default
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
@@ -39,16 +41,22 @@ from graphrun.shapes import format_shape, is_compatible
 class _Entry:
     """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
 
-    __slots__ = ("bound", "places", "followers", "known", "shape_version", "asked")
+    __slots__ = ("bound", "values", "results", "found", "followers", "shape_version", "asked")
 
     def __init__(self, bound: BoundPlan, shape_version: int) -> None:
         self.bound = bound
-        self.places: list[Any] = []
+        # Of a first plan: the places of what it fetches, and what the plans before it have found.
+        self.values: list[Place] = []
+        self.results: list[Place] = []
+        self.found = Found()
         self.followers: OrderedDict[Any, _Entry] = OrderedDict()
-        self.known: dict[Any, np.ndarray] = {}
         self.shape_version = shape_version
         # What the compiler was told of variables: shape and dtype, or that there is no value yet.
         self.asked: tuple[tuple[StateKey, Spec | None], ...] = ()
+
+    @property
+    def is_first(self) -> bool:
+        return bool(self.values or self.results)
 
 
 class Session:
@@ -94,6 +102,8 @@ class Session:
     ) -> None:
         if graph is not None and not isinstance(graph, Graph):
             raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
+        if config is not None and not isinstance(config, ConfigProto):
+            raise GraphError(message(f"gr.Session with config={config!r}", expected="a gr.ConfigProto"))
         self.graph: Graph = get_default_graph() if graph is None else graph
         self.strict = strict
         self.config = config
@@ -172,17 +182,17 @@ class Session:
         try:
             handler = self._handlers.get((type(fetches), key))
         except TypeError:  # something in it cannot be hashed, as a list in a list
-            key = handler = None
+            handler = None
         if handler is None:
             self._check_open()
             handler = FetchHandler(self.graph, fetches)
-            if key is not None:
+            if is_flat(fetches):
                 _remember(self._handlers, (type(fetches), key), handler, self._max_plans)
-        if feed_dict:
+        if feed_dict is not None:
             tensors: list[Tensor] = []
             arrays: list[Any] = []
             shapes: list[Any] = []
-            for k, v in feed_dict.items():
+            for k, v in feed_items(feed_dict):
                 t = k if type(k) is Tensor else self._feed_key(k)
                 if type(v) is not np.ndarray or v.dtype != t.dtype.numpy:
                     v = feed_array(t, v)
@@ -201,9 +211,7 @@ class Session:
                 self._plans.move_to_end(signature)
             except KeyError:  # another thread has just thrown it out
                 pass
-        values = (
-            entry.bound.run(arrays) if not entry.places else self._staged(entry, handler, tensors, arrays)
-        )
+        values = self._staged(entry, handler, tensors, arrays) if entry.is_first else entry.bound.run(arrays)
         return handler.assemble(values)
 
     def make_callable(
@@ -229,11 +237,10 @@ class Session:
         count = len(tensors)
         elements, fed = handler.elements, tuple(tensors)
         assemble = handler.assemble
-        last_shapes: Any = None
-        last_entry: Any = None
+        last: tuple[Any, Any] = (None, None)  # shapes and entry, set together for other threads
 
         def call(*values: Any) -> Any:
-            nonlocal last_shapes, last_entry
+            nonlocal last
             if len(values) != count:
                 raise FeedError(
                     message(
@@ -245,17 +252,15 @@ class Session:
                 for v, d, t in zip(values, dtypes, tensors)  # noqa: B905  the lengths were compared
             ]
             shapes = tuple([a.shape for a in arrays])
-            entry = last_entry
+            last_shapes, entry = last
             if (
                 shapes != last_shapes or self._closed
                 or entry.shape_version != self.graph.shape_version or entry.asked
             ):  # fmt: skip
                 signature = (elements, fed, shapes)
                 entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
-                # One assignment at a time: another thread may read between the two.
-                last_shapes, last_entry = None, entry
-                last_shapes = shapes
-            if entry.places:
+                last = (shapes, entry)
+            if entry.is_first:
                 return assemble(self._staged(entry, handler, tensors, arrays))
             return assemble(entry.bound.run(arrays))
 
@@ -279,16 +284,16 @@ class Session:
         texts: dict[str, str] = {}
         try:
             self._compile(
-                handler, tensors, arrays, {}, lambda name, program: texts.update({name: str(program)})
+                handler, tensors, arrays, Found(), lambda name, program: texts.update({name: str(program)})
             )
         except Split:
             pass  # what was observed up to the split is what there is to read
         return texts
 
     def _feeds(self, feed_dict: Mapping[Any, Any] | None) -> tuple[list[Tensor], list[Any]]:
-        tensors = [k if type(k) is Tensor else self._feed_key(k) for k in feed_dict or ()]
-        arrays = [feed_array(t, v) for t, v in zip(tensors, (feed_dict or {}).values(), strict=True)]
-        return tensors, arrays
+        items = [] if feed_dict is None else list(feed_items(feed_dict))
+        tensors = [k if type(k) is Tensor else self._feed_key(k) for k, _ in items]
+        return tensors, [feed_array(t, v) for t, (_, v) in zip(tensors, items, strict=True)]
 
     def _feed_key(self, key: Any) -> Tensor:
         try:
@@ -312,7 +317,7 @@ class Session:
             if all(self._store.cell(key).spec == spec for key, spec in found.asked):
                 return found
         self._check_feeds(tensors, arrays)
-        entry = self._compiled(handler, tensors, arrays, {})
+        entry = self._compiled(handler, tensors, arrays, Found())
         _remember(self._plans, signature, entry, self._max_plans)
         return entry
 
@@ -337,7 +342,7 @@ class Session:
 
     def _compile(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
-        known: Mapping[Any, np.ndarray], observe: Any = None,
+        found: Found, observe: Any = None,
         asked: dict[StateKey, Spec | None] | None = None,
     ) -> Plan:  # fmt: skip
         feeds = [(t, Spec(a.shape, t.dtype)) for t, a in zip(tensors, arrays, strict=True)]
@@ -349,41 +354,49 @@ class Session:
                 asked[key] = spec
             return spec
 
-        return compile_plan(handler.elements, feeds, state_spec, self._target(), known, observe, self._verify)
+        return compile_plan(handler.elements, feeds, state_spec, self._target(), found, observe, self._verify)
 
     def _compiled(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
-        known: dict[Any, np.ndarray],
+        found: Found,
     ) -> _Entry:  # fmt: skip
         version = self.graph.shape_version
-        places: list[Any] = []
+        values: list[Place] = []
+        results: list[Place] = []
         asked: dict[StateKey, Spec | None] = {}
         try:
-            plan = self._compile(handler, tensors, arrays, known, asked=asked)
+            plan = self._compile(handler, tensors, arrays, found, asked=asked)
         except Split as split:
-            plan, places = split.plan, split.places
+            plan, values, results = split.plan, split.values, split.results
         if self.config is not None and self.config.log_device_placement:
             print(plan)
         entry = _Entry(BoundPlan(plan, self._store, get_device), version)
-        entry.places, entry.known = places, known
+        entry.values, entry.results, entry.found = values, results, found
         entry.asked = tuple(asked.items())
         return entry
 
     def _staged(
         self, entry: _Entry, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]
     ) -> Any:
-        """Run a first plan, and the one that follows for the values that decide shapes."""
+        """Run a first plan, and the one that follows for what it finds."""
         with self._store.lock:  # all stages see the same variables
-            while entry.places:
-                values = [np.asarray(v) for v in entry.bound.run(arrays)]
-                key = tuple((v.shape, v.tobytes()) for v in values)
+            fed = list(arrays)
+            while entry.is_first:
+                fetched = [np.asarray(v) for v in entry.bound.run(fed)]
+                values, results = fetched[: len(entry.values)], fetched[len(entry.values) :]
+                key = (tuple((v.shape, v.tobytes()) for v in values), tuple(r.shape for r in results))
                 follower = entry.followers.get(key)
                 if follower is None:
-                    known = {**entry.known, **dict(zip(entry.places, values, strict=True))}
-                    follower = self._compiled(handler, tensors, arrays, known)
+                    specs = [Spec(r.shape, as_dtype(r.dtype)) for r in results]
+                    found = entry.found.and_more(
+                        dict(zip(entry.values, values, strict=True)),
+                        dict(zip(entry.results, specs, strict=True)),
+                    )
+                    follower = self._compiled(handler, tensors, arrays, found)
                     _remember(entry.followers, key, follower, self._max_plans)
                 entry = follower
-            return entry.bound.run(arrays)
+                fed += results
+            return entry.bound.run(fed)
 
     def _target(self) -> Target:
         return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked())
@@ -458,10 +471,10 @@ class _Blocked(dict[str, Any]):
 
 
 def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
-    cache[key] = value
-    cache.move_to_end(key)
-    while len(cache) > limit:
-        try:
+    try:
+        cache[key] = value
+        cache.move_to_end(key)
+        while len(cache) > limit:
             cache.popitem(last=False)
-        except KeyError:  # another thread was quicker
-            break
+    except KeyError:  # another thread was quicker
+        pass

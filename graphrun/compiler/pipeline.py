@@ -5,11 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from graphrun.compiler.cse import cse
 from graphrun.compiler.fold import fold
@@ -20,7 +18,7 @@ from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.prune import prune
 from graphrun.compiler.simplify import simplify
-from graphrun.compiler.specialize import NeedValues, Place, specialize
+from graphrun.compiler.specialize import Found, NeedValues, Place, specialize
 from graphrun.compiler.state import StateSpecs, purify
 from graphrun.compiler.verify import verify
 from graphrun.device_names import runs_kernels
@@ -56,12 +54,13 @@ def _collector_paused() -> Iterator[None]:
 
 
 class Split(Exception):
-    """A shape depends on data: run `plan`, and compile again with what it fetches at `places`."""
+    """A shape depends on data: run `plan`, and compile again with what it fetches (see `NeedValues`)."""
 
-    def __init__(self, plan: Plan, places: list[Place]) -> None:
-        super().__init__(f"{len(places)} values decide shapes")
+    def __init__(self, plan: Plan, values: list[Place], results: list[Place]) -> None:
+        super().__init__(f"{len(values)} values and {len(results)} results decide shapes")
         self.plan = plan
-        self.places = places
+        self.values = values
+        self.results = results
 
 
 def compile_plan(*args: Any, **options: Any) -> Plan:
@@ -75,7 +74,7 @@ def _compile_plan(
     feeds: Sequence[tuple[Tensor, Spec]],
     state_spec: StateSpecs,
     target: Target,
-    known: Mapping[Place, np.ndarray] | None = None,
+    found: Found | None = None,
     observe: Observer | None = None,
     check: bool = False,
 ) -> Plan:
@@ -90,8 +89,8 @@ def _compile_plan(
         Shape and dtype of a variable whose graph does not fix them.
     target : Target
         The devices.
-    known : mapping, optional
-        Values that a `Split` asked for.
+    found : Found, optional
+        What a `Split` asked for.
     observe : function, optional
         Called with each pass's name and the program after it.
     check : bool
@@ -122,10 +121,10 @@ def _compile_plan(
     done("prune", program, concrete=False)
     program = done("purify", purify(program, node_of, state_spec), concrete=False)
     try:
-        program = done("specialize", specialize(program, known))
+        program = done("specialize", specialize(program, found))
     except NeedValues as need:
         first = _finish(need.program, target, passes_ns, done)
-        raise Split(first, need.places) from None
+        raise Split(first, need.values, need.results) from None
     return _finish(program, target, passes_ns, done)
 
 

@@ -17,7 +17,8 @@ def reachable(fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]) ->
     seen: set[Operation] = set()
     while stack:
         op = stack.pop()
-        if op in seen:
+        # A placeholder that is waited for is there when it is fed.
+        if op in seen or (op.opdef.name == "placeholder" and op.outputs[0] in fed):
             continue
         seen.add(op)
         stack.extend(t.op for t in op.inputs if t not in fed and t.op not in seen)

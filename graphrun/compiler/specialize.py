@@ -1,13 +1,16 @@
 """Pass 3: make every shape concrete, for the fed shapes; shape arithmetic becomes constants on the way.
 
 Attributes that arrived as tensors (a `reshape`'s shape, a slice's bounds) are taken from those constants.
-Where such a value depends on data, `NeedValues` tells which values must be computed before the rest can
-be planned; the session runs those, and compiles again with them as constants.
+Where such a value depends on data, or a result's own shape does, `NeedValues` tells what must be computed
+before the rest can be planned.  The session runs that and compiles again: with values that decide shapes as
+constants, with results whose shape is now known as feeds, so that the plan holds for all results of that
+shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,8 +28,10 @@ from graphrun.compiler.ir import (
     constant_node,
 )
 from graphrun.compiler.state import ASSIGNED
+from graphrun.errors import ShapeError, message
+from graphrun.graph.descriptor import Spec
 from graphrun.graph.opdef import get_op
-from graphrun.shapes import is_static
+from graphrun.shapes import format_shape, is_compatible, is_static
 
 # Larger results are left to `fold`, which weighs memory against work.
 SMALL_ELEMENTS = 64
@@ -36,38 +41,68 @@ Place = tuple[int, int]  # of a value: the number of its node after `purify`, an
 
 
 class NeedValues(Exception):
-    """The values on which shapes depend, and the program that computes them.
+    """What must be computed first, and the program that computes it: first the values, then the results.
 
-    `places` tell the values in a way that holds for the next compilation of the same fetches too.
+    Parameters
+    ----------
+    values : list of Place
+        Values that decide shapes.
+    results : list of Place
+        Results whose shape depends on data.
+    program : Program
+
+    Places hold for the next compilation of the same fetches too.
     """
 
-    def __init__(self, places: list[Place], program: Program) -> None:
-        super().__init__(f"{len(places)} values decide shapes")
-        self.places = places
+    def __init__(self, values: list[Place], results: list[Place], program: Program) -> None:
+        super().__init__(f"{len(values)} values and {len(results)} results decide shapes")
+        self.values = values
+        self.results = results
         self.program = program
 
 
-def specialize(program: Program, known: Mapping[Place, np.ndarray] | None = None) -> Program:
-    """Run the pass; `known` holds values that an earlier stage has computed."""
-    known = known or {}
-    place = {node: i for i, node in enumerate(program.nodes)}
+@dataclass(frozen=True)
+class Found:
+    """What earlier stages have computed: the values themselves, and of results the shapes."""
+
+    values: Mapping[Place, np.ndarray] = field(default_factory=dict)
+    results: Mapping[Place, Spec] = field(default_factory=dict)
+
+    def and_more(self, values: Mapping[Place, np.ndarray], results: Mapping[Place, Spec]) -> Found:
+        return Found({**self.values, **values}, {**self.results, **results})
+
+
+def specialize(program: Program, found: Found | None = None) -> Program:
+    """Run the pass; the results in `found` become feeds behind the program's own, in their order."""
+    found = found or Found()
+    index = {node: i for i, node in enumerate(program.nodes)}
     nodes: list[Node] = []
     replaced: dict[Value, Value] = {}
-    needed: dict[Place, Value] = {}
+    place_of: dict[Value, Place] = {}  # of feeds that stand for a result
+    for place, spec in found.results.items():
+        node, i = program.nodes[place[0]], place[1]
+        assert node.origin is not None, "what is computed stands for an operation of the user"
+        feed = Node(FEED, specs=(spec,), origin=node.origin)
+        program.feeds.append((node.origin.outputs[i], feed))
+        nodes.append(feed)
+        replaced[(node, i)] = (feed, 0)
+        place_of[(feed, 0)] = place
+    for (number, i), array in found.values.items():
+        node = program.nodes[number]
+        constant = constant_node(array, node.origin)
+        nodes.append(constant)
+        replaced[(node, i)] = (constant, 0)
+    values: dict[Place, Value] = {}
+    results: dict[Place, Value] = {}
     unknown: set[Node] = set()
 
     for number, node in enumerate(program.nodes):
-        computed = [known.get((number, i)) for i in range(len(node.specs))]
-        if known and computed and all(a is not None for a in computed):
-            for i, array in enumerate(computed):
-                constant = constant_node(array, node.origin)
-                nodes.append(constant)
-                replaced[(node, i)] = (constant, 0)
-            continue
         if node.op is FEED or node.op is STATE or node.op is CONST:
             nodes.append(node)
             continue
         if replaced:
+            if node.specs and all((node, i) in replaced for i in range(len(node.specs))):
+                continue
             node.inputs = [replaced.get(v, v) for v in node.inputs]
         if any(n in unknown for n, _ in node.inputs):
             unknown.add(node)
@@ -77,8 +112,9 @@ def specialize(program: Program, known: Mapping[Place, np.ndarray] | None = None
             replaced[(node, 0)] = node.inputs[0]
             continue
         if node.op is ADVANCE:
-            counter, pure = node.inputs
-            blocks = constant_node(np.int64(pure[0].op.advance(pure[0].specs[0])), node.origin)  # type: ignore[misc]
+            counter, drawn = node.inputs
+            pure = get_op(node.origin.opdef.pure)  # type: ignore[union-attr, arg-type]
+            blocks = constant_node(np.int64(pure.advance(drawn[0].specs[drawn[1]])), node.origin)  # type: ignore[misc]
             new = Node(get_op("add"), [counter, (blocks, 0)], {}, node.specs, node.origin, node.device)
             nodes += [blocks, new]
             replaced[(node, 0)] = (new, 0)
@@ -86,10 +122,11 @@ def specialize(program: Program, known: Mapping[Place, np.ndarray] | None = None
         if node.value_attrs:
             missing = _take_values(node)
             if missing:
-                needed.update({(place[v[0]], v[1]): v for v in missing})
+                values.update({place_of.get(v) or (index[v[0]], v[1]): v for v in missing})
                 unknown.add(node)
                 continue
         node.specs = tuple(node.op.check(node.name, node.site, node.input_specs, node.attrs))
+        _check_stated(node)
         folded = _fold_small(node)
         if folded is not None:
             nodes.append(folded)
@@ -97,18 +134,38 @@ def specialize(program: Program, known: Mapping[Place, np.ndarray] | None = None
             continue
         nodes.append(node)
         if not all(is_static(s.shape) for s in node.specs):
-            # Its shape is part of its result.
-            needed.update({(number, i): (node, i) for i in range(len(node.specs))})
+            results.update({(number, i): (node, i) for i in range(len(node.specs))})
             unknown.add(node)
-    if needed:
-        first = Program(nodes, program.feeds, list(needed.values()), {}, program.states)
+    if values or results:
+        results = {place: v for place, v in results.items() if place not in values}
+        fetches: list[Value | None] = [*values.values(), *results.values()]
+        first = Program(nodes, program.feeds, fetches, {}, program.states)
         first.replace(replaced)
         first.remove_dead()
-        raise NeedValues(list(needed), first)
+        raise NeedValues(list(values), list(results), first)
     program.nodes = nodes
     program.replace(replaced)
     program.remove_dead()
     return program
+
+
+def _check_stated(node: Node) -> None:
+    """What the user stated by `set_shape` must be true of the shape that the node has."""
+    op = node.origin
+    if op is None or not op.graph.stated_shapes or node.op.name not in (op.opdef.name, op.opdef.pure):
+        return
+    for t, spec in zip(op.outputs, node.specs, strict=True):
+        stated = op.graph.stated_shapes.get(t)
+        if stated is not None and not is_compatible(spec.shape, stated):
+            raise ShapeError(
+                message(
+                    f"its shape is {format_shape(spec.shape)} in this run, and set_shape stated"
+                    f" {format_shape(stated)}",
+                    where=op.label,
+                    site=op.site,
+                    fix="state None for a dimension that varies",
+                )
+            )
 
 
 def _take_values(node: Node) -> list[Value]:

@@ -74,7 +74,7 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
     variables: dict[Value, Operation] = {}
     initial: dict[Operation, Value] = {}  # what the initializers of this run give
     fed = {t for t, _ in program.feeds}
-    feed_node = {t: n for t, n in program.feeds}
+    feed_node = dict(program.feeds)
 
     def current(v: Value) -> Value:
         # Only now, since an assign names its variable without reading it: it need not have a value yet.
