@@ -91,6 +91,7 @@ from graphrun.ops.math import acos as acos
 from graphrun.ops.math import acosh as acosh
 from graphrun.ops.math import add as add
 from graphrun.ops.math import add_n as add_n
+from graphrun.ops.math import asin as asin
 from graphrun.ops.math import asinh as asinh
 from graphrun.ops.math import atan as atan
 from graphrun.ops.math import atan2 as atan2

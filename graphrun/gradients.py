@@ -82,7 +82,7 @@ def gradients(
     """
     y_list = _as_tensors(ys, "ys")
     x_list = _as_tensors(xs, "xs")
-    stops = {t for t in _as_tensors(stop_gradients, "stop_gradients")}
+    stops = set(_as_tensors(stop_gradients, "stop_gradients"))
     if unconnected_gradients not in (UnconnectedGradients.NONE, UnconnectedGradients.ZERO):
         raise GradientError(
             message(f"unconnected_gradients={unconnected_gradients!r}", expected='"none" or "zero"')
@@ -147,7 +147,7 @@ def _seeds(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
 
 def _between(ys: list[Tensor], xs: list[Tensor], stops: set[Tensor]) -> set[Operation]:
     """Operations through which some y depends on some x."""
-    targets = {x for x in xs}
+    targets = set(xs)
     reached: dict[Operation, bool] = {}
     # Iterative, children before parents: deep graphs would overflow Python's stack.
     stack: list[tuple[Operation, bool]] = [(y.op, False) for y in ys]

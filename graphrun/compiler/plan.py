@@ -213,7 +213,8 @@ def _describe(step: Step) -> str:
             f"{step.device}  b{step.place.buffer} <- r{step.register} upload {step.place.size_bytes:,} bytes"
         )
     if isinstance(step, DownloadStep):
-        return f"{step.device}  r{step.register} <- b{step.place.buffer} download {step.place.size_bytes:,} bytes"
+        size = step.place.size_bytes
+        return f"{step.device}  r{step.register} <- b{step.place.buffer} download {size:,} bytes"
     if isinstance(step, CopyStep):
         return (
             f"{step.device}  b{step.target.buffer} <- b{step.source.buffer} copy"
