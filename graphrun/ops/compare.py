@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.ops.families import binary, compare, require_same_dtype, unary
-from graphrun.ops.fill import ones, rank, shape
 from graphrun.ops.reshape import reshape
 from graphrun.shapes import broadcast
 
@@ -110,6 +110,45 @@ def select(condition: Any, x: Any, y: Any, name: str | None = None) -> Tensor:
     return apply(select_op, (convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph), a, b), None, name)
 
 
+def _column(rank: int) -> tuple[int, ...]:
+    """The shape in which a vector selects rows of something of that rank."""
+    return (-1,) + (1,) * (rank - 1)
+
+
+def _select_rows_rule(condition: Spec, x: Spec, y: Spec) -> tuple[Spec]:
+    inner = broadcast(x.shape, y.shape)
+    if condition.shape is None or inner is None:
+        _select_rule(Spec(None, condition.dtype), x, y)
+        return (Spec(None, x.dtype),)
+    if len(condition.shape) == 1 and len(inner) > 1:
+        condition = Spec((*condition.shape, *[1] * (len(inner) - 1)), condition.dtype)
+    return _select_rule(condition, x, y)
+
+
+def _select_rows_numpy(c: Any, x: Any, y: Any) -> Any:
+    rank = max(x.ndim, y.ndim)
+    return np.where(c.reshape(_column(rank)) if c.ndim == 1 and rank > 1 else c, x, y)
+
+
+def _select_rows_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any) -> Any:
+    condition = inputs[0]
+    shape: Any = specs[0].shape
+    rank = max(len(s.shape or ()) for s in specs[1:])
+    if len(shape) == 1 and rank > 1:
+        condition = build("reshape", [condition], {"shape": (*shape, *[1] * (rank - 1))})
+    return build("select", [condition, *inputs[1:]], {})
+
+
+# For ranks that are known in the run only: what a vector selects depends on them.
+select_rows_op = register(
+    OpDef(
+        "select_rows", _select_rows_rule, _select_rows_numpy, None,
+        lambda op, dy: (None, where(op.inputs[0], dy, 0), where(op.inputs[0], 0, dy)),
+        broadcasts=True, expand=_select_rows_expand, node_name="Select", input_names=("condition", "x", "y"),
+    )
+)  # fmt: skip
+
+
 def _where_true_rule(condition: Spec) -> tuple[Spec]:
     rank = None if condition.shape is None else len(condition.shape)
     return (Spec((None, rank), dtypes.int64),)
@@ -153,16 +192,9 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
         raise ValueError("gr.where needs both x and y, or neither of them")
     a, b = convert_operands((x, y))
     c = convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph)
-    if c._shape is not None and len(c._shape) == 1:
-        ranks = [None if t._shape is None else len(t._shape) for t in (a, b)]
-        if None not in ranks:
-            extra = max(ranks) - 1  # type: ignore[type-var, operator]
-            if extra > 0:
-                c = reshape(c, (-1,) + (1,) * extra)
-        else:
-            t = a if ranks[0] is None else b
-            ones_behind = ones(reshape(rank(t) - 1, (1,)), dtypes.int32)
-            from graphrun.ops.array import concat
-
-            c = reshape(c, concat([shape(c), ones_behind], 0))
-    return apply(select_op, (c, a, b), None, name)
+    if c._shape is not None and len(c._shape) != 1:
+        return apply(select_op, (c, a, b), None, name)
+    if c._shape is not None and a._shape is not None and b._shape is not None:
+        rank = max(len(a._shape), len(b._shape))
+        return apply(select_op, (reshape(c, _column(rank)) if rank > 1 else c, a, b), None, name)
+    return apply(select_rows_op, (c, a, b), None, name)

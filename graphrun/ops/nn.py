@@ -432,13 +432,14 @@ def dropout(
     from graphrun.ops.random import random_uniform
 
     t = convert_to_tensor(x)
-    rate = _dropout_rate(keep_prob, rate)
+    given = keep_prob if rate is None else rate
+    known = constant_value(convert_to_tensor(given)) if is_tensor(given) else given
+    if known is not None and float(known) == (1.0 if rate is None else 0.0):
+        return t
     with t.graph.name_scope(name or "dropout"):
-        known = constant_value(rate) if isinstance(rate, Tensor) else rate
-        if known is not None and float(known) == 0.0:
-            return t
+        drop = _dropout_rate(keep_prob, rate)
         draw = dtypes.float32 if t.dtype is dtypes.float16 else t.dtype
-        rate_t = cast(convert_to_tensor(rate, None if is_tensor(rate) else draw, graph=t.graph), draw)
+        rate_t = cast(convert_to_tensor(drop, None if is_tensor(drop) else draw, graph=t.graph), draw)
         noise = random_uniform(_noise_shape(t, noise_shape), dtype=draw, seed=seed)
         # One tensor of 0 and 1 / (1 - rate) is all that the gradient needs.
         kept = cast(greater_equal(noise, rate_t), draw) / (1 - rate_t)
@@ -504,4 +505,4 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Te
 
 # -- the rest of the family, in files of their own ------------------------------------------------------
 
-from graphrun.ops import cross_entropy, normalization  # noqa: E402, F401
+from graphrun.ops import clip, cross_entropy, normalization  # noqa: E402, F401

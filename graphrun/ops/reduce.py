@@ -105,7 +105,7 @@ def _kept_shape(op: Operation) -> Any:
         axes = normalize_axes(axis, len(x._shape))  # type: ignore[arg-type]
         return tuple(1 if i in axes else d for i, d in enumerate(x._shape))  # type: ignore[arg-type]
     # Only its shape is read, so nothing is summed again.
-    return shape(apply(sum_op, (cast(x, dtypes.float32),), {"axis": axis, "keepdims": True}))
+    return shape(apply(sum_op, (x,), {"axis": axis, "keepdims": True}))
 
 
 def _keep(op: Operation, t: Tensor) -> Tensor:

@@ -340,6 +340,14 @@ _SELECT: list[Case] = [
         label="nan",
     ),
 ]
+_SELECT_ROWS: list[Case] = [
+    case("select_rows", [bools((2,)), (2, 3), (2, 3)], expected=lambda c, x, y: np.where(c[:, None], x, y)),
+    case("select_rows", [bools((3,)), (3, 3), ()], expected=lambda c, x, y: np.where(c[:, None], x, y)),
+    case("select_rows", [bools((3, 2)), (3, 2), (3, 2)]),
+    case("select_rows", [bools((3,)), (3,), (3,)]),
+    case("select_rows", [bools(()), (2, 3), (2, 3)]),
+    case("select_rows", [bools((2,)), ints((2, 3), 0, 9, None), ints((2, 3), 0, 9, None)], dtype="int32"),
+]
 _WHERE_TRUE: list[Case] = [
     # The rows of its result are known in the run only, so no fixed plan holds it as a fetch.
     *[case("where_true", [bools(shape)], on_device=False) for shape in ((7,), (3, 4), (2, 3, 2), (0, 3))],
@@ -419,6 +427,7 @@ CASES: list[Case] = [
     *_COMPARISONS,
     *_LOGIC,
     *_SELECT,
+    *_SELECT_ROWS,
     *_WHERE_TRUE,
     *_CASTS,
     *_CAST_LIMITS,

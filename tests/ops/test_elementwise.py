@@ -126,10 +126,17 @@ def test_where_with_a_vector_picks_rows(device: str) -> None:
             np.testing.assert_array_equal(sess.run(y, {x: value}), [[0, 1, 2], [0, 0, 0]])
 
 
-def test_where_of_square_matrices_is_by_row() -> None:
+@pytest.mark.parametrize("known", ["condition", "x", "both", "none"])
+def test_where_of_square_matrices_is_by_row(known: str, device: str) -> None:
     """A vector that could be a row or a column picks rows, as in TensorFlow 1."""
-    y = gr.where([True, False], gr.ones([2, 2]), gr.zeros([2, 2]))
-    np.testing.assert_array_equal(evaluate(y), [[1, 1], [0, 0]])
+    c = gr.placeholder(gr.bool, (2,) if known in ("condition", "both") else None)
+    x = gr.placeholder(gr.float32, (2, 2) if known in ("x", "both") else None)
+    y = gr.where(c, x, gr.zeros_like(x))
+    g = gr.gradients(y, x)[0]
+    with gr.Session(device=device) as sess:
+        found, gradient = sess.run([y, g], {c: [True, False], x: [[1.0, 2.0], [3.0, 4.0]]})
+    np.testing.assert_array_equal(found, [[1, 2], [0, 0]])
+    np.testing.assert_array_equal(gradient, [[1, 1], [0, 0]])
 
 
 def test_where_with_scalars() -> None:
