@@ -26,7 +26,7 @@ import graphrun as gr
 from graphrun.device_names import parse_device
 
 SIZES = (10_000, 20_000)
-ROUNDS = 3
+ROUNDS = 5
 LIMIT_S = 2.0
 LIMIT_RATIO = 2.3
 WIDTH = 8
@@ -81,10 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     failed = False
     for device in devices:
         limited = not device.startswith("opencl")  # a driver's compiler is not graphrun's
-        found = []
-        for operations in SIZES:
-            best = best_of([one_round(operations, device) for _ in range(ROUNDS)])
-            found.append(best)
+        # In turns, because a ratio of two times needs both from the same moments.
+        rounds = [[one_round(operations, device) for operations in SIZES] for _ in range(ROUNDS)]
+        found = [best_of(list(of_one_size)) for of_one_size in zip(*rounds)]
+        for operations, best in zip(SIZES, found):
             line = f"{device:<10}{best['operations']:>12,}{best['with gradients']:>11,}"
             line += "".join(f"{best[c]:>12.3f}" for c in COLUMNS)
             if operations == SIZES[0] and limited:
