@@ -328,7 +328,8 @@ def _row_loop(
             f"                    lane[l] = {p['combine']('lane[l]', 'v')};",
             "                }",
             f"            for (int w = {LANES // 2}; w; w /= 2)",
-            f"                for (int l = 0; l < w; ++l) lane[l] = {p['combine']('lane[l]', 'lane[l + w]')};",
+            "                for (int l = 0; l < w; ++l)",
+            f"                    lane[l] = {p['combine']('lane[l]', 'lane[l + w]')};",
             "            acc = lane[0];",
             "        }",
             "        for (; r < end; ++r) {",
@@ -408,7 +409,10 @@ def column_units(shape: Sequence[int], axes: Sequence[int]) -> int | None:
 
 
 def arg_kernel(reduce: Reduce, x: Spec, out: Spec, axis: int, attrs: Mapping[str, Any], label: str) -> str:
-    """A kernel for argmax and the like: the first index that nothing beats.  Arguments as in `reduce_kernel`."""
+    """A kernel for argmax and the like: the first index that nothing beats.
+
+    Arguments as in `reduce_kernel`.
+    """
     shape: Sequence[int] = x.shape  # type: ignore[assignment]
     kept, reduced = reduction_layout(shape, (axis,))
     p = _pieces(reduce, attrs, x.dtype, x.dtype, shape[axis])

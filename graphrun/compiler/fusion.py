@@ -25,7 +25,10 @@ MAX_INSTRUCTIONS = 200
 
 @dataclass(frozen=True)
 class Instruction:
-    """One `Expr` of a group.  Operands: ``("in", k)``, ``("t", j)`` an earlier instruction, ``("lit", value)``."""
+    """One `Expr` of a group.
+
+    Operands are ``("in", k)``, ``("t", j)`` for an earlier instruction, and ``("lit", value)``.
+    """
 
     op: str
     expr: Expr
@@ -59,7 +62,7 @@ _COPY = Expr("a", flops=0)
 def fuse(program: Program) -> Program:
     """Run the pass."""
     consumers = program.consumers()
-    outputs = {v for v in program.outputs()}
+    outputs = set(program.outputs())
     group_of: dict[Node, Node] = {}  # node -> root of its group
     members: dict[Node, list[Node]] = {}
     inputs: dict[Node, set[Value]] = {}

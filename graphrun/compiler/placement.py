@@ -7,7 +7,7 @@ goes to the host, with the reason noted for the plan; in strict mode it is an er
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +41,11 @@ class Target:
     default: str = NUMPY
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
-    blocked: Mapping[str, frozenset[str]] = field(default_factory=lambda: defaultdict(frozenset))
+    blocked: Mapping[str, Container[str]] = field(default_factory=lambda: defaultdict(frozenset))
     obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
 
 
-def obstacle(node: Node, capabilities: Capabilities, blocked: frozenset[str]) -> str:
+def obstacle(node: Node, capabilities: Capabilities, blocked: Container[str]) -> str:
     """Why a device cannot run `node`; empty where it can."""
     specs = node.input_specs
     for spec in (*specs, *node.specs):

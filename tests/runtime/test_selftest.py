@@ -1,0 +1,254 @@
+"""Self-tests: every family has one, verdicts are remembered, and what fails is left to NumPy."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphrun as gr
+from graphrun.compiler import launch
+from graphrun.compiler.placement import family_of
+from graphrun.graph.descriptor import Expr, Index, Kernel, Reduce, View
+from graphrun.graph.opdef import registered_ops
+from graphrun.runtime import selftest
+from graphrun.runtime.devices import get_device, list_devices
+from graphrun.runtime.doctor import diagnose, format_diagnosis
+from graphrun.runtime.opencl import DeviceWarning, discover
+from graphrun.runtime.selftest_cases import FAMILIES, GROUPS, Builder, difference
+
+
+@pytest.fixture
+def fresh(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The first OpenCL device as a new object, in place of the one that sessions use, with an empty cache."""
+    name = next((n for n in list_devices() if n.startswith("opencl")), None)
+    if name is None:
+        pytest.skip("no OpenCL device works on this machine")
+    from graphrun.runtime.opencl import device as device_module
+
+    report = get_device(name).report
+    device = device_module.OpenCLDevice(report, discover.handle(report))
+    monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setitem(device_module._devices, report.index, device)
+    return device
+
+
+def _plant(monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> None:
+    """Let every program be built from a changed source."""
+    original = launch.program_source
+
+    def planted(*args: Any) -> str:
+        return change(original(*args))
+
+    monkeypatch.setattr("graphrun.compiler.lower.program_source", planted)
+
+
+# -- cases ----------------------------------------------------------------------------------------
+
+
+def test_every_family_has_a_test() -> None:
+    families = {family_of(op.opencl) for op in registered_ops().values() if isinstance(op.opencl, Kernel)}
+    families |= {family_of(d) for d in (Expr("a"), View(None), Index(None), Reduce("0"))}  # type: ignore[arg-type]
+    assert families == set(FAMILIES)
+    assert sorted(FAMILIES) == sorted(family for group in GROUPS for family in group)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cases_are_of_their_family(family: str) -> None:
+    builder = Builder()
+    builder.begin(family)
+    FAMILIES[family](builder)
+    assert builder.checks, "nothing is compared"
+    for node, _ in builder.checks:
+        assert family_of(node.op.descriptor(node.input_specs, node.attrs)) == family
+    for (node, i), expected in zip(builder.checks, builder.expected(), strict=True):
+        assert node.specs[i] == (expected.shape, node.specs[i].dtype)
+        assert expected.dtype == node.specs[i].dtype.numpy and expected.size
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "text"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], ""),
+        ([1.0, np.nan], [1.0, np.nan], ""),
+        ([1.0, 2.00001], [1.0, 2.0], ""),
+        ([1.0, 2.1, 3.3], [1.0, 2.0, 3.0], "2 of 3 values differ; at [1] it gives 2.1, NumPy 2.0"),
+        ([1.0, np.nan], [1.0, np.inf], "1 of 2 values differ; at [1] it gives nan, NumPy inf"),
+        ([[1.0]], [1.0], "it is (1, 1) float32, NumPy's is (1,) float32"),
+    ],
+)
+def test_difference(actual: Any, expected: Any, text: str) -> None:
+    assert difference(np.array(actual, np.float32), np.array(expected, np.float32)) == text
+
+
+def test_integers_must_be_equal() -> None:
+    assert difference(np.array([10**9 + 1]), np.array([10**9])).startswith("1 of 1 values differ")
+
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+
+def test_null_device_has_nothing_blocked() -> None:
+    null = get_device("null:0")
+    assert "gemm" not in selftest.blocked_families(null)
+    assert selftest.results(null) == {}
+
+
+@pytest.mark.opencl
+def test_every_family_agrees_on_this_device(fresh: Any) -> None:
+    found = selftest.results(fresh)
+    assert list(found) == list(FAMILIES)
+    assert {family: detail for family, (ok, detail) in found.items() if not ok} == {}
+    assert all("with NumPy" in detail for _, detail in found.values())
+
+
+@pytest.mark.opencl
+def test_verdicts_are_remembered(fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "scatter" not in selftest.blocked_families(fresh)
+    calls = []
+    monkeypatch.setattr(selftest, "_tried", lambda device, families: calls.append(families))
+    again = selftest.BlockedFamilies(fresh)
+    assert again.verdict("scatter") == (True, "1 result agrees with NumPy")
+    assert calls == [], "a verdict that is remembered was made again"
+    stored = json.loads((tmp_path / "selftests.json").read_text())
+    (key,) = stored
+    assert key.startswith(fresh.report.key) and fresh.report.driver_version in key
+
+
+@pytest.mark.opencl
+def test_other_kernels_are_tested_again(fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict is on the kernels as they are: a changed file, or a changed generator, needs a new one."""
+    assert "scatter" not in selftest.blocked_families(fresh)
+    _plant(monkeypatch, lambda source: source + "\n// another version\n")
+    assert "scatter" not in selftest.BlockedFamilies(fresh)
+    assert len(json.loads((tmp_path / "selftests.json").read_text())) == 2
+
+
+@pytest.mark.opencl
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"x": 3}'])
+def test_damaged_memory_is_no_memory(fresh: Any, tmp_path: Any, content: str) -> None:
+    (tmp_path / "selftests.json").write_text(content)
+    assert "scatter" not in selftest.blocked_families(fresh)
+
+
+@pytest.mark.opencl
+def test_failures_are_believed_for_an_hour(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1e9
+    calls = []
+
+    def tried(device: Any, families: Any) -> Any:
+        calls.append(families)
+        return {"scatter": (False, "1 of 9 values differ")}
+
+    monkeypatch.setattr(selftest, "_tried", tried)
+    monkeypatch.setattr(selftest.time, "time", lambda: now)
+    for later, count in ((0, 1), (3500, 1), (7300, 2)):
+        now = 1e9 + later
+        with pytest.warns(DeviceWarning, match=r"fails its self-test.*: scatter \(1 of 9 values differ\)"):
+            assert "scatter" in selftest.BlockedFamilies(fresh)
+        assert len(calls) == count
+
+
+@pytest.mark.opencl
+def test_unwritable_cache(fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path / "file" / "folder"))
+    assert "scatter" not in selftest.blocked_families(fresh)
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.opencl
+def test_wrong_kernel(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong kernel blocks its family alone; NumPy computes instead, with one warning; doctor names it."""
+    _plant(monkeypatch, lambda source: source.replace("acc = lane[0];", "acc = lane[1];"))
+    x = np.arange(300, dtype=np.float32).reshape(3, 100)
+    t = gr.placeholder(gr.float32, (3, 100))
+    total, more = gr.reduce_sum(t, 1), t + 1.0
+    with gr.Session(device=fresh.name) as session, pytest.warns(DeviceWarning) as warned:
+        np.testing.assert_allclose(session.run(total, {t: x}), x.sum(1), rtol=1e-6)
+        np.testing.assert_array_equal(session.run(more, {t: x}), x + 1)
+        reasons = [(str(o), why) for o, why in session.plan([total, more], {t: x}).host_fallbacks()]
+    assert len(warned) == 1
+    assert str(warned[0].message).startswith(
+        f"{fresh.name} fails its self-test, so NumPy replaces these kernels: reduce (mean of (9, 70):"
+    )
+    assert [why for _, why in reasons] == ["the device failed the self-test of the reduce kernels"]
+    assert reasons[0][0].startswith("sum 'Sum'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeviceWarning)
+        found = selftest.results(fresh)
+    assert [family for family, (ok, _) in found.items() if not ok] == ["reduce"]
+    page = format_diagnosis(diagnose(selftests={fresh.name: found}), ascii_only=True, width=100)
+    flat = " ".join(page.split())
+    assert "-- reduce: mean of (9, 70): " in flat and "NumPy runs these instead" in flat
+    assert "ok elementwise, view, index, gemm, conv, pool, random, scatter" in flat
+
+
+@pytest.mark.opencl
+def test_strict_session_refuses_a_failed_family(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _plant(monkeypatch, lambda source: source.replace("acc = lane[0];", "acc = lane[1];"))
+    t = gr.placeholder(gr.float32, (3, 100))
+    total = gr.reduce_sum(t, 1)
+    with gr.Session(device=fresh.name, strict=True) as session, pytest.warns(DeviceWarning):
+        with pytest.raises(gr.errors.DeviceError, match="failed the self-test of the reduce kernels"):
+            session.plan(total, {t: np.zeros((3, 100), np.float32)})
+
+
+@pytest.mark.opencl
+def test_kernel_that_does_not_compile(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that fails takes no other family along."""
+    mark = "__kernel void index_"
+    _plant(monkeypatch, lambda source: source.replace(mark, f"no such thing; {mark}"))
+    with pytest.warns(DeviceWarning, match=r"index \(KernelBuildError: .*does not compile") as warned:
+        blocked = [f for f in GROUPS[0] if f in selftest.blocked_families(fresh)]
+    assert blocked == ["index"] and len(warned) == 1
+
+
+@pytest.mark.opencl
+def test_device_that_raises(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def launcher(*args: Any) -> Any:
+        raise RuntimeError("the driver is out of order")
+
+    monkeypatch.setattr(fresh, "launcher", launcher)
+    with pytest.warns(DeviceWarning):
+        found = selftest.results(fresh)
+    assert {ok for ok, _ in found.values()} == {False}
+    assert "the driver is out of order" in found["gemm"][1]
+
+
+@pytest.mark.opencl
+def test_test_that_took_its_process_down(fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test began and left no verdict, the families are tried in processes of their own."""
+    assert "scatter" not in selftest.blocked_families(fresh)
+    (key,) = stored = json.loads((tmp_path / "selftests.json").read_text())
+    del stored[key]["results"]
+    stored[key]["begun"] = True
+    (tmp_path / "selftests.json").write_text(json.dumps(stored))
+    monkeypatch.setattr(selftest, "_tried", lambda *_: pytest.fail("tried in this process"))
+    assert selftest.BlockedFamilies(fresh).verdict("scatter") == (True, "1 result agrees with NumPy")
+    assert "results" in json.loads((tmp_path / "selftests.json").read_text())[key]
+
+
+def test_process_that_dies(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = get_device("null:0")
+    for script, verdict in (
+        ("kill -SEGV $$", "it crashed its process (SIGSEGV)"),
+        ("exit 3", "it ended its process with status 3"),
+        ("exec sleep 60", "timed out after 0.2 s"),
+        ("", None),
+    ):
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755 if verdict else 0o644)
+        monkeypatch.setattr(selftest.sys, "executable", str(program))
+        if script.startswith("exec"):
+            monkeypatch.setattr(selftest, "_TIMEOUT_S", 0.2)
+        ok, detail = selftest._tried_in_process(device, "gemm")
+        assert not ok
+        assert detail == verdict if verdict else detail.startswith(f"cannot start {program}: ")
