@@ -19,7 +19,7 @@ import pytest
 
 from graphrun.device_names import parse_device
 from graphrun.graph.default import reset_default_graph
-from graphrun.runtime.opencl import discover
+from graphrun.runtime.opencl import discover, loader
 
 NUMPY = "cpu:0"
 
@@ -34,6 +34,8 @@ def _opencl_devices() -> tuple[dict[str, str], str]:
             working[report.name] = f"{report.device_name.strip()}, {report.platform_version.strip()}"
         else:
             problems.append(f"{report.device_name.strip()}: {report.reason}")
+    if loader.disabled():
+        problems.append("switched off by GRAPHRUN_OPENCL")
     failure, _ = discover.listing_failure()
     if failure:
         problems.append(failure)
