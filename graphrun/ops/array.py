@@ -21,7 +21,7 @@ from graphrun.ops.fill import (
     zeros,
     zeros_like,
 )
-from graphrun.ops.gather import batch_gather, embedding_lookup, gather
+from graphrun.ops.gather import batch_gather, boolean_mask, embedding_lookup, gather
 from graphrun.ops.indexing import getitem
 from graphrun.ops.joining import concat, split, stack, unstack
 from graphrun.ops.pad import pad
@@ -34,9 +34,9 @@ from graphrun.ops.tile import meshgrid, tile
 from graphrun.ops.transpose import invert_permutation, matrix_transpose, reverse, transpose
 
 __all__ = [
-    "batch_gather", "broadcast_to", "concat", "embedding_lookup", "expand_dims", "eye", "fill", "gather",
-    "getitem", "invert_permutation", "linspace", "matrix_transpose", "meshgrid", "one_hot", "ones",
-    "ones_like", "pad", "range", "rank", "reshape", "reverse", "sequence_mask", "shape", "shape_n", "size",
-    "slice", "split", "squeeze", "stack", "strided_slice", "tile", "transpose", "unstack", "zeros",
+    "batch_gather", "boolean_mask", "broadcast_to", "concat", "embedding_lookup", "expand_dims", "eye",
+    "fill", "gather", "getitem", "invert_permutation", "linspace", "matrix_transpose", "meshgrid", "one_hot",
+    "ones", "ones_like", "pad", "range", "rank", "reshape", "reverse", "sequence_mask", "shape", "shape_n",
+    "size", "slice", "split", "squeeze", "stack", "strided_slice", "tile", "transpose", "unstack", "zeros",
     "zeros_like",
 ]  # fmt: skip

@@ -59,7 +59,7 @@ def ints(value: Any, where: str, what: str) -> Any:
 def _as_int(value: Any, where: str, what: str) -> int:
     if isinstance(value, bool | np.bool_) or value is None:
         expected, fix = "ints or integer tensors", ""
-        if value is None:
+        if value is None and what in ("shape", "dims"):
             fix = "write -1 for the dimension to be computed, or gr.shape(x)[i] for one that is not known yet"
         raise ShapeError(
             message(f"{value} in {what}", where=where, site=user_site(), expected=expected, fix=fix)

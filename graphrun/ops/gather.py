@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.errors import ExecutionError, GraphError, RuleError, message
+from graphrun.errors import DTypeError, ExecutionError, GraphError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_to_tensor, partial_value
 from graphrun.graph.descriptor import Index, Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.attributes import attr_value, dims_of, known_ints, one_int, shape_attr
+from graphrun.ops.attributes import attr_value, dims_of, known_ints, one_int, shape_attr, static_int
 from graphrun.ops.families import require_kind
 from graphrun.ops.plans.scatter import plan_gather_grad
 from graphrun.shapes import Shape, format_shape, is_compatible, normalize_axis, row_major_strides
@@ -312,3 +312,75 @@ def batch_gather(params: Any, indices: Any, name: str | None = None) -> Tensor:
     if i._shape is None:
         raise GraphError(message("indices of unknown rank", where="batch_gather", site=user_site()))
     return gather(params, i, name=name, batch_dims=len(i._shape) - 1)
+
+
+def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int | None = None) -> Tensor:
+    """Return the entries of `tensor` at which `mask` is true.
+
+    Parameters
+    ----------
+    tensor : tensor
+    mask : bool tensor
+        Of known rank; its shape is that of the dimensions of `tensor` from `axis` on.
+    axis : int
+        0 by default.
+
+    Returns
+    -------
+    Tensor
+        The masked dimensions are one, whose length depends on the mask: what follows is planned when it is
+        known.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> from graphrun.ops.array import boolean_mask
+    >>> print(boolean_mask(gr.zeros([4, 3]), [True, False, True, True]).shape)
+    (?, 3)
+    """
+    from graphrun.ops.compare import where
+    from graphrun.ops.indexing import getitem
+    from graphrun.ops.joining import concat
+    from graphrun.ops.reshape import reshape
+
+    x, m = convert_to_tensor(tensor), convert_to_tensor(mask)
+    at = 0 if axis is None else static_int(axis, "boolean_mask", "axis")
+    site = user_site()
+    if not m._shape:
+        rank = "a scalar" if m._shape == () else "of unknown rank"
+        raise ShapeError(
+            message(f"the mask is {rank}", where="boolean_mask", site=site, expected="a mask of known rank",
+                    fix="state it with mask.set_shape(...)")
+        )  # fmt: skip
+    if not m.dtype.is_bool:
+        raise DTypeError(
+            message(f"the mask has dtype {m.dtype}", where="boolean_mask", site=site, expected="bool")
+        )
+    count = len(m._shape)
+    if x._shape is not None:
+        at = at + len(x._shape) if at < 0 else at
+        if not is_compatible(x._shape[at : at + count], m._shape):
+            raise ShapeError(
+                message(
+                    f"the mask has shape {format_shape(m._shape)}, the masked dimensions"
+                    f" {format_shape(x._shape[at : at + count])}",
+                    where="boolean_mask",
+                    site=site,
+                    expected="the same shape",
+                )
+            )
+    elif at < 0:
+        raise ShapeError(
+            message(f"axis {at} of a tensor of unknown rank", where="boolean_mask", site=site,
+                    expected="an axis from the front")
+        )  # fmt: skip
+    with x.graph.name_scope(name):
+        places = getitem(where(reshape(m, (-1,))), (slice(None), 0))
+        if count > 1:
+            dims = shape_attr(x)
+            if isinstance(dims, tuple):
+                x = reshape(x, (*dims[:at], -1, *dims[at + count :]))
+            else:
+                parts = [getitem(dims, slice(at)), [-1], getitem(dims, slice(at + count, None))]
+                x = reshape(x, concat(parts, 0))
+        return gather(x, places, axis=at)

@@ -17,6 +17,7 @@ from graphrun.shapes import (
     Dim,
     Shape,
     format_shape,
+    is_static,
     normalize_axes,
     normalize_axis,
     num_elements,
@@ -198,15 +199,10 @@ def _squeeze_rule(x: Spec, *, axis: tuple[int, ...]) -> tuple[Spec]:
 
 
 def _squeeze_gradient(op: Operation, dy: Tensor) -> Tensor:
-    axis, rank = op.attrs["axis"], op.inputs[0]._shape
-    if len(axis) == 1 and rank is not None and shape_attr_unknown(op.inputs[0]):
-        return apply(expand_dims_op, (dy,), {"axis": normalize_axis(axis[0], len(rank))})
+    axis, dims = op.attrs["axis"], op.inputs[0]._shape
+    if len(axis) == 1 and dims is not None and not is_static(dims):
+        return apply(expand_dims_op, (dy,), {"axis": normalize_axis(axis[0], len(dims))})
     return _reshape_gradient(op, dy)
-
-
-def shape_attr_unknown(x: Tensor) -> bool:
-    """Whether a node would be needed to tell the shape of `x`."""
-    return x._shape is None or None in x._shape
 
 
 squeeze_op = register(

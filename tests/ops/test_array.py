@@ -11,6 +11,7 @@ from interpreter import evaluate
 
 import graphrun as gr
 from graphrun.errors import DTypeError, ExecutionError, GraphError, RuleError, ShapeError
+from graphrun.ops.array import boolean_mask
 
 
 @pytest.fixture(autouse=True)
@@ -310,6 +311,33 @@ def test_batch_gather() -> None:
     np.testing.assert_array_equal(evaluate(gr.gather(p, i, batch_dims=1)), expected)
     np.testing.assert_array_equal(evaluate(gr.batch_gather(p, i)), expected)
     np.testing.assert_array_equal(evaluate(gr.gather(p, i, batch_dims=-1)), expected)
+
+
+def test_boolean_mask() -> None:
+    a = array((3, 4, 2))
+    x, r = gr.placeholder(gr.float32, (None, 4, 2)), gr.placeholder(gr.float32, None)
+    for mask, axis in (
+        (a[:, 0, 0] > 4, 0),
+        (a[..., 0] % 3 == 0, 0),
+        (a[0, :, 0] < 3, 1),
+        (a[0] > 2, 1),
+        (a > 5, 0),
+    ):
+        key = (slice(None),) * axis + (mask,)
+        for t in (x, r):
+            y = boolean_mask(t, mask, axis=axis)
+            np.testing.assert_array_equal(evaluate(y, {t: a}), a[key])
+            (dx,) = gr.gradients(y, t)
+            expected = np.zeros_like(a)
+            expected[key] = 1
+            np.testing.assert_array_equal(evaluate(dx, {t: a}), expected)
+    assert dims(boolean_mask(x, a[0, :, 0] < 3, axis=1)) == [None, None, 2]
+    with pytest.raises(ShapeError, match="the masked dimensions"):
+        boolean_mask(a, [True, False])
+    with pytest.raises(ShapeError, match="of known rank"):
+        boolean_mask(a, gr.placeholder(gr.bool, None))
+    with pytest.raises(DTypeError, match="the mask has dtype int32"):
+        boolean_mask(a, [1, 0, 1])
 
 
 def test_embedding_lookup() -> None:
