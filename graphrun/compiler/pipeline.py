@@ -104,11 +104,11 @@ def _compile_plan(
     started: dict[str, int] = {}
     passes_ns: dict[str, int] = {}
 
-    def done(name: str, program: Program, concrete: bool = True) -> Program:
+    def done(name: str, program: Program, concrete: bool = True, placed: bool = False) -> Program:
         now = time.perf_counter_ns()
         passes_ns[name] = now - started["at"]
         if check:
-            verify(program, name, concrete)
+            verify(program, name, concrete, placed)
         if observe is not None:
             observe(name, program)
         started["at"] = time.perf_counter_ns()
@@ -141,11 +141,11 @@ def _finish(
 ) -> Plan:
     for name, run in PASSES:
         program = done(name, run(program))
-    program = done("place", place(program, target))
+    program = done("place", place(program, target), placed=True)
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
-        program = done("cse again", cse(program))
-        program = done("fuse", fuse(program))
+        program = done("cse again", cse(program), placed=True)
+        program = done("fuse", fuse(program), placed=True)
     started = time.perf_counter_ns()
     plan = lower(program, target)
     passes_ns["lower"] = time.perf_counter_ns() - started

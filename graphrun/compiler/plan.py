@@ -14,7 +14,7 @@ import numpy as np
 
 from graphrun.errors import format_site
 from graphrun.graph.descriptor import Spec
-from graphrun.shapes import format_shape
+from graphrun.shapes import format_shape, num_elements
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,8 @@ class Place:
 
 
 def size_bytes(spec: Spec) -> int:
-    """Bytes of a value of concrete shape."""
-    count = spec.dtype.size_bytes
-    for d in spec.dims:
-        count *= d
-    return count
+    """Bytes of a value; 0 where its shape is known only when it has been computed."""
+    return (num_elements(spec.shape) or 0) * spec.dtype.size_bytes
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ from graphrun.errors import VerifyError
 from graphrun.shapes import is_static
 
 
-def verify(program: Program, after: str, concrete: bool = True) -> None:
+def verify(program: Program, after: str, concrete: bool = True, placed: bool = False) -> None:
     """Raise `VerifyError` with the program's neighbourhood of the first fault.
 
     Checked: each input is computed before it is read and has that output; shapes are concrete from
-    `specialize` on; inputs lie on the node's device once nodes have one; fetches and updates are computed.
+    `specialize` on, but for results that nobody reads; inputs lie on the node's device once nodes are placed;
+    fetches and updates are computed.
     """
     seen: set[Node] = set()
+    read = {source for node in program.nodes for source, _ in node.inputs}
     for number, node in enumerate(program.nodes):
-        fault = _fault(node, seen, concrete)
+        fault = _fault(node, seen, concrete and node in read, placed)
         if fault:
             lines = str(program).splitlines()
             near = lines[max(0, number - 5) : number + 6]
@@ -28,7 +30,7 @@ def verify(program: Program, after: str, concrete: bool = True) -> None:
             raise VerifyError(f"after {after}: {v[0]} has no output {v[1]}")
 
 
-def _fault(node: Node, seen: set[Node], concrete: bool) -> str:
+def _fault(node: Node, seen: set[Node], concrete: bool, placed: bool) -> str:
     if node in seen:
         return "it stands in the program twice"
     for source, i in node.inputs:
@@ -36,7 +38,7 @@ def _fault(node: Node, seen: set[Node], concrete: bool) -> str:
             return f"it reads {source.op.name} '{source.name}' before that is computed"
         if i >= len(source.specs):
             return f"it reads output {i} of {source.op.name}, which has {len(source.specs)}"
-        if node.device and source.device and source.device != node.device and node.op.name != "copy":
+        if placed and source.device and source.device != node.device and node.op.name != "copy":
             return f"it is on {node.device} and reads {source.op.name} on {source.device}"
     if concrete and not all(is_static(s.shape) for s in node.specs):
         return "its shape is not concrete"
