@@ -50,6 +50,9 @@ class Group:
     maps: tuple[AffineMap | None, ...]
     label: str
 
+    def __str__(self) -> str:
+        return self.label
+
 
 def _no_rule(*specs: Spec, **attrs: Any) -> Any:
     raise AssertionError("fused nodes have no shape rule")

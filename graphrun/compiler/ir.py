@@ -44,6 +44,9 @@ class StateKey:
     def label(self) -> str:
         return self.op.name if self.kind == "variable" else f"{self.op.name} (random counter)"
 
+    def __str__(self) -> str:
+        return self.label
+
 
 class Node:
     """One computation of a program.

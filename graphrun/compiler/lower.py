@@ -99,7 +99,9 @@ class _Lowering:
         return node.op not in (*_PURE_INPUTS, COPY) and not runs_kernels(node.device)
 
     def origin(self, node: Node) -> Origin:
-        return Origin(node.op.name, node.name, node.site)
+        # A fused group is known to the user by its last operation.
+        op = node.origin.opdef if node.op is FUSED and node.origin is not None else node.op
+        return Origin(op.name, node.name, node.site)
 
     def new_register(self, spec: Spec) -> int:
         self.register_specs.append(spec)
