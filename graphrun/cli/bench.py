@@ -8,13 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from graphrun.cli.digits import EPOCHS, REQUIRED_ACCURACY, Digits, Trained, Training, load_digits
+from graphrun.cli.digits import (
+    EPOCHS,
+    EPOCHS_PER_TURN,
+    REQUIRED_ACCURACY,
+    Digits,
+    Trained,
+    Training,
+    load_digits,
+)
 from graphrun.cli.peaks import Peak, measure_peak
 from graphrun.cli.plot import PLOT_ENDINGS, draw, load_figure
 from graphrun.cli.progress import Progress
 from graphrun.cli.report import devices_text, notes_text, training_text, workload_text
 from graphrun.cli.results import Device, Measured, Results, write_json
-from graphrun.cli.timing import alternate
+from graphrun.cli.timing import alternate, settle
 from graphrun.cli.usage import output_file
 from graphrun.cli.workloads import ARRAY_WORKLOADS, WORKLOADS, ArrayWorkload, Case, reference_result
 from graphrun.device_names import NUMPY
@@ -167,20 +175,23 @@ def _measure(results: Results, workload: ArrayWorkload, n: int, progress: Progre
 
 
 def _train(results: Results, images: Digits, progress: Progress) -> None:
-    """Train on every device, an epoch on each in turn."""
+    """Train on every device, in turns of a few epochs."""
     running: list[Training] = []
     for device in results.devices:
         with _noting(results, f"train on {device.name} failed"):
             running.append(Training(images, device.name))
-    for epoch in range(EPOCHS):
+    for first in range(0, EPOCHS, EPOCHS_PER_TURN):
+        epochs = range(first, min(first + EPOCHS_PER_TURN, EPOCHS))
         for training in list(running):
-            progress.label(f"train, epoch {epoch + 1}: {training.device}")
+            progress.label(f"train, epoch {first + 1}: {training.device}")
             before = len(results.problems)
+            settle()
             with _noting(results, f"train on {training.device} failed"):
-                training.epoch()
+                for _ in epochs:
+                    training.epoch()
             if len(results.problems) > before:
                 running.remove(training)
-            progress.advance()
+            progress.advance(len(epochs))
     for training in running:
         with _noting(results, f"the test on {training.device} failed"):
             results.trained.append(_trained(training, running[0]))

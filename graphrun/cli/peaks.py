@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.cli.timing import settle
 from graphrun.device_names import NUMPY
 from graphrun.errors import DeviceError
 from graphrun.runtime.opencl.device import DRIVER_ERRORS, OpenCLDevice, open_device
@@ -65,6 +66,7 @@ def measure_peak(device: str) -> Peak:
     DeviceError
         If the device fails, or computes something wrong.
     """
+    settle()
     if device == NUMPY:
         return _numpy_peak()
     opened = open_device(int(device.partition(":")[2]))

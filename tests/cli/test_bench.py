@@ -21,9 +21,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def quick(monkeypatch):
     peak = Peak(100.0, 10.0, "a loop", "a copy")
     monkeypatch.setattr(bench, "measure_peak", lambda device: peak)
-    monkeypatch.setattr(
-        bench, "alternate", lambda runs: timing_module_alternate(runs, budget_s=0.0, min_repeats=2)
-    )
+    monkeypatch.setattr(bench, "alternate", lambda runs: timing_module_alternate(runs, budget_s=0.0, turns=2))
 
 
 timing_module_alternate = bench.alternate

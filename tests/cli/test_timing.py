@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from graphrun.cli.timing import Timing, alternate
+import pytest
+
+from graphrun.cli.timing import Timing, alternate, settle
 
 
 class Clock:
@@ -12,6 +14,9 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+    def pause(self):
+        self.log += "."
 
     def runs(self, name, *seconds):
         durations = iter(seconds)
@@ -25,17 +30,30 @@ class Clock:
 
 def test_turns_and_medians():
     clock = Clock()
-    a = clock.runs("a", 9.0, 9.0, 1.0, 5.0, 2.0)  # the first two are warm-ups
+    # The first run, and one before each turn, do not count.
+    a = clock.runs("a", 9.0, 9.0, 1.0, 9.0, 5.0, 9.0, 2.0)
     b = clock.runs("b", 4.0)
-    timings = alternate([a, b], budget_s=0.0, min_repeats=3, clock=clock)
-    assert clock.log == "aabb" + "ab" * 3
+    timings = alternate([a, b], budget_s=0.0, turns=3, clock=clock, pause=clock.pause)
+    assert clock.log == "ab" + ".aa.bb" * 3
     assert timings == [Timing(2.0, 1.0, 3), Timing(4.0, 4.0, 3)]
 
 
 def test_budget_and_bounds():
     clock = Clock()
-    (timing,) = alternate([clock.runs("a", 0.25)], budget_s=2.0, min_repeats=2, max_repeats=100, clock=clock)
-    assert timing.repeats == 9  # the turn after which 2 s are over
-    (timing,) = alternate([clock.runs("a", 0.001)], budget_s=2.0, max_repeats=20, clock=clock)
+    (timing,) = alternate([clock.runs("a", 0.25)], budget_s=2.0, turns=2, clock=clock)
+    assert timing.repeats == 2 * 5  # a turn ends with the run after which its second is over
+    assert "." not in clock.log, "one alone disturbs nobody"
+    (timing,) = alternate([clock.runs("a", 0.001)], budget_s=2.0, turns=2, max_repeats=20, clock=clock)
     assert timing.repeats == 20
     assert alternate([]) == []
+
+
+def test_settling_ends_when_the_process_is_idle():
+    spent = iter([0.0, 0.02, 0.02, 0.035, 0.035, 0.036, 0.036, 0.036])
+    naps = []
+    settle(lambda: next(spent), naps.append)
+    assert len(naps) == 3
+    busy = iter(range(1000))
+    naps.clear()
+    settle(lambda: next(busy), naps.append)
+    assert sum(naps) == pytest.approx(0.5), "and it ends in any case"
