@@ -50,6 +50,7 @@ from graphrun.graph.scopes import device as device
 from graphrun.graph.scopes import get_collection as get_collection
 from graphrun.graph.scopes import name_scope as name_scope
 from graphrun.ops.array import batch_gather as batch_gather
+from graphrun.ops.array import boolean_mask as boolean_mask
 from graphrun.ops.array import broadcast_to as broadcast_to
 from graphrun.ops.array import concat as concat
 from graphrun.ops.array import expand_dims as expand_dims
@@ -82,6 +83,11 @@ from graphrun.ops.array import transpose as transpose
 from graphrun.ops.array import unstack as unstack
 from graphrun.ops.array import zeros as zeros
 from graphrun.ops.array import zeros_like as zeros_like
+from graphrun.ops.clip import clip_by_average_norm as clip_by_average_norm
+from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
+from graphrun.ops.clip import clip_by_norm as clip_by_norm
+from graphrun.ops.clip import global_norm as global_norm
+from graphrun.ops.clip import norm as norm
 from graphrun.ops.linalg import matmul as matmul
 from graphrun.ops.linalg import matvec as matvec
 from graphrun.ops.linalg import tensordot as tensordot
@@ -201,3 +207,5 @@ from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension
 from graphrun.shapes import TensorShape as TensorShape
+
+newaxis = None

@@ -21,11 +21,19 @@ from graphrun.dtypes import DType
 from graphrun.graph.descriptor import AffineMap, Expr, Index, Reduce, Spec
 
 PRELUDE = """\
+static inline float gr_half(const float a) {
+    ushort bits;
+    vstore_half(a, 0, (half *)&bits);
+    return vload_half(0, (const half *)&bits);
+}
+
 #if GR_CHUNKED
-#define GR_FOR(i, n) \\
+#define GR_SHARE(n) \\
     const ulong gr_share = (((n) + get_global_size(0) - 1) / get_global_size(0) + 15) & ~(ulong)15; \\
     const ulong gr_first = get_global_id(0) * gr_share; \\
-    const ulong gr_last = gr_first + gr_share < (n) ? gr_first + gr_share : (n); \\
+    const ulong gr_last = gr_first + gr_share < (n) ? gr_first + gr_share : (n);
+#define GR_FOR(i, n) \\
+    GR_SHARE(n) \\
     for (ulong i = gr_first; i < gr_last; ++i)
 #define GR_UNITS(u, n) \\
     const ulong gr_share = ((n) + get_global_size(0) - 1) / get_global_size(0); \\
@@ -168,12 +176,61 @@ def elementwise(group: Group, in_specs: Sequence[Spec], out: Spec, in_place: int
         code = expression(
             instruction.expr, instruction.attrs, instruction.in_dtypes, instruction.dtype, names
         )
+        if instruction.dtype.storage == "half":
+            code = f"gr_half({code})"  # NumPy rounds each result of a chain, not the last one alone
         body.append(f"const {instruction.dtype.compute} t{j} = ({instruction.dtype.compute})({code});")
     body.append(store(out.dtype, "y", "i", f"t{len(group.instructions) - 1}"))
     lines = [f"// {group.label}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{", *setup]
     lines += [f"    {line}" for line in hoisted]
-    lines += ["    GR_FOR(i, n) {", *[f"        {line}" for line in body], "    }", "}"]
+    flat = ["    GR_FOR(i, n) {", *[f"        {line}" for line in body], "    }"]
+    width = row_width(group.maps)
+    if width < MIN_ROW:
+        return "\n".join([*lines, *flat, "}"]) + "\n"
+    # In a row each index is a line: where it begins is computed once.
+    bases: list[str] = []
+    inner = list(body)
+    for k, s in enumerate(in_specs):
+        m = group.maps[k]
+        if m is None or not any(m.strides):
+            continue
+        pointer = "y" if k == in_place else f"x{k}"
+        bases.append(f"const long b{k} = {mapped_index(m, 'gr_base')};")
+        step = m.strides[-1]
+        place = f"b{k}" if step == 0 else f"b{k} + (long)(i - gr_base)" + (f" * {step}L" if step != 1 else "")
+        head = f"const {s.dtype.compute} a{k} = "
+        value = f"{head}{load(s.dtype, pointer, place)};"
+        inner = [value if line.startswith(head) else line for line in inner]
+    lines += ["#if GR_CHUNKED", *_row_loops(width, bases, inner), "#else", *flat, "#endif", "}"]
     return "\n".join(lines) + "\n"
+
+
+# Shorter rows are not worth a loop of their own.
+MIN_ROW = 4
+
+
+def row_width(maps: Sequence[AffineMap | None]) -> int:
+    """The longest run of outputs along which every map is a line; 0 where there is no map to speak of."""
+    width = 0
+    for m in maps:
+        if m is not None and any(m.strides) and 0 not in m.dims:
+            width = math.gcd(width, m.dims[-1])
+    return width
+
+
+def _row_loops(width: int, setup: Sequence[str], body: Sequence[str]) -> list[str]:
+    """A loop over rows of `width` outputs and one along each, in which indices are lines: it vectorizes."""
+    return [
+        "    GR_SHARE(n)",
+        f"    for (ulong gr_row = gr_first / {width}UL; gr_row * {width}UL < gr_last; ++gr_row) {{",
+        f"        const ulong gr_base = gr_row * {width}UL;",
+        *[f"        {line}" for line in setup],
+        "        const ulong gr_from = max(gr_first, gr_base);",
+        f"        const ulong gr_to = min(gr_last, gr_base + {width}UL);",
+        "        for (ulong i = gr_from; i < gr_to; ++i) {",
+        *[f"            {line}" for line in body],
+        "        }",
+        "    }",
+    ]
 
 
 def index_kernel(
@@ -193,9 +250,19 @@ def index_kernel(
         text = f"(long)i / {rest}L" if rest > 1 else "(long)i"
         coordinates.append(f"const long c{d} = {f'({text}) % {size}L' if d else text}; (void)c{d};")
     code = descriptor.code(in_specs, out, attrs)
-    lines += loads + ["    GR_FOR(i, n) {"] + [f"        {c}" for c in coordinates]
-    lines += [f"        {out.dtype.compute} r;", *[f"        {line}" for line in code.splitlines()]]
-    lines += ["        " + store(out.dtype, "y", "i", "r"), "    }", "}"]
+    body = [f"{out.dtype.compute} r;", *code.splitlines(), store(out.dtype, "y", "i", "r")]
+    flat = ["    GR_FOR(i, n) {", *[f"        {line}" for line in (*coordinates, *body)], "    }"]
+    width = shape[-1] if shape else 0
+    lines += loads
+    if width < MIN_ROW or 0 in shape:
+        lines += [*flat, "}"]
+    else:
+        last = len(shape) - 1
+        setup = [
+            c.replace("(ulong)i", "gr_base").replace("(long)i", "(long)gr_base") for c in coordinates[:-1]
+        ]
+        along = [f"const long c{last} = (long)(i - gr_base);", *body]
+        lines += ["#if GR_CHUNKED", *_row_loops(width, setup, along), "#else", *flat, "#endif", "}"]
     lines += [f"#undef LOAD{k}" for k in range(len(in_specs))]
     return "\n".join(lines) + "\n"
 

@@ -91,6 +91,9 @@ def place(program: Program, target: Target) -> Program:
 
 def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value, Value]]:
     """Append `node`, or what it expands to, to `nodes`; return the values to replace."""
+    if node.op is CONST:
+        nodes.append(node)
+        return []
     wish = node.device or target.default
     if not runs_kernels(wish):
         node.device = wish
