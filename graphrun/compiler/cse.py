@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphrun.compiler.ir import FEED, STATE, Node, Program, Value
+from graphrun.compiler.ir import FEED, STATE, Node, Program, Value, attrs_key
 
 
 def cse(program: Program) -> Program:
@@ -21,7 +21,7 @@ def cse(program: Program) -> Program:
         inputs = [(id(n), i) for n, i in node.inputs]
         if node.op.commutative:
             inputs.sort()
-        key = (node.op.name, tuple(inputs), frozenset(node.attrs.items()), node.device)
+        key = (node.op.name, tuple(inputs), attrs_key(node.attrs), node.device)
         first = seen.setdefault(key, node)
         if first is node:
             nodes.append(node)

@@ -103,6 +103,11 @@ class Node:
 Value = tuple[Node, int]
 
 
+def attrs_key(attrs: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """Attributes as a key for equal computations: unlike for Python, 0.0 and -0.0 differ."""
+    return frozenset((k, repr(v) if type(v) is float and v == 0 else v) for k, v in attrs.items())
+
+
 def constant_node(array: Any, origin: Operation | None = None) -> Node:
     """A node for a known array."""
     array = np.asarray(array)

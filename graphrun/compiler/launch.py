@@ -15,7 +15,7 @@ from typing import Any
 
 from graphrun.compiler import codegen
 from graphrun.compiler.fusion import Group
-from graphrun.compiler.ir import Node
+from graphrun.compiler.ir import Node, attrs_key
 from graphrun.graph.descriptor import Capabilities, Index, Kernel, Launch, Reduce
 from graphrun.kernel_files import kernel_source
 from graphrun.shapes import normalize_axes, num_elements
@@ -77,7 +77,7 @@ def _group_key(group: Group) -> Any:
     # The bits of a literal, since 0.0 == -0.0 and NaN differs from itself.
     return tuple(
         (
-            i.op, frozenset(i.attrs.items()), i.dtype, i.in_dtypes,
+            i.op, attrs_key(i.attrs), i.dtype, i.in_dtypes,
             tuple((k, v.tobytes() if k == "lit" else v) for k, v in i.operands),
         )
         for i in group.instructions
@@ -106,7 +106,7 @@ def node_launches(
     node: Node, capabilities: Capabilities, cache: KernelCache
 ) -> tuple[list[KernelLaunch], tuple[int, ...]]:
     """The launches of an unfused node, and the bytes of the scratch buffers that they share."""
-    key = (node.op.name, tuple(node.input_specs), node.specs, frozenset(node.attrs.items()))
+    key = (node.op.name, tuple(node.input_specs), node.specs, attrs_key(node.attrs))
     found: tuple[list[KernelLaunch], tuple[int, ...]] = cache.of(key, lambda: _launches(node, capabilities))
     return found
 

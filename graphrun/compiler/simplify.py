@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.ir import Node, Program, Value, constant_array
+from graphrun.compiler.ir import Node, Program, Value, constant_array, constant_node
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.opdef import get_op, registered_ops
 from graphrun.shapes import normalize_axes
@@ -31,6 +31,11 @@ class _Builder:
         op = get_op(name)
         node = Node(op, inputs, attrs, (), like.origin, like.device)
         node.specs = tuple(op.check(like.name, like.site, node.input_specs, attrs))
+        self.nodes.append(node)
+        return node, 0
+
+    def constant(self, array: np.ndarray, like: Node) -> Value:
+        node = constant_node(array, like.origin)
         self.nodes.append(node)
         return node, 0
 
@@ -123,7 +128,7 @@ def multiply_by_one(node: Node, _: _Builder) -> Value | None:
     return None
 
 
-@rule("divide", "truediv", "floordiv")
+@rule("divide", "floordiv")
 def divide_by_one(node: Node, _: _Builder) -> Value | None:
     """x / 1 -> x: exact; floordiv only for integers, since floor(x) differs from x."""
     if node.op.name == "floordiv" and not node.specs[0].dtype.is_integer:
@@ -173,7 +178,7 @@ def power_by_constant(node: Node, builder: _Builder) -> Value | None:
     return None
 
 
-@rule("negative", "logical_not", "bitwise_not")
+@rule("negative", "logical_not")
 def twice_is_nothing(node: Node, _: _Builder) -> Value | None:
     """-(-x) -> x."""
     inner = node.inputs[0][0]
@@ -228,17 +233,23 @@ def _permutation(node: Node) -> tuple[int, ...]:
     return tuple(reversed(range(rank))) if perm == "reversed" else tuple(p % rank for p in perm)
 
 
-@rule("sum", "mean", "max", "min", "prod", "any", "all", "logsumexp")
+@rule("sum", "mean", "max", "min", "prod", "any", "all")
 def reduce_nothing(node: Node, builder: _Builder) -> Value | None:
-    """A reduction over axes of length 1, or over none, is a reshape."""
+    """A reduction over axes of length 1, or over none, is a reshape.
+
+    A sum of floats still adds its element to 0, which turns -0.0 into 0.0.
+    """
     x = node.inputs[0]
     shape = _spec(x).shape
     axes = normalize_axes(node.attrs.get("axis"), len(shape or ()))
     if any(shape[a] != 1 for a in axes) or _spec(x).dtype != node.specs[0].dtype:  # type: ignore[index]
         return None
-    if _spec(x) == node.specs[0]:
-        return x
-    return builder.build("reshape", [x], {"shape": node.specs[0].shape}, node)
+    if _spec(x) != node.specs[0]:
+        x = builder.build("reshape", [x], {"shape": node.specs[0].shape}, node)
+    if node.op.name in ("sum", "mean") and node.specs[0].dtype.is_floating:
+        zero = builder.constant(np.zeros((), node.specs[0].dtype.numpy), node)
+        x = builder.build("add", [x, zero], {}, node)
+    return x
 
 
 @rule("add_n")
