@@ -102,8 +102,9 @@ def training_text(results: Results) -> str:
                 _percent(share(rate, peak)), _times(speedup(base, t.timing)),
             ]
         )  # fmt: skip
+    kept = len(columns) if len(results.devices) > 1 else -1  # nothing to be faster than
     text = "\n".join(textwrap.wrap(f"train: {TITLE}", WIDTH, subsequent_indent="       "))
-    return f"{text}\n{render(columns, rows)}\n{_curves(results.trained)}"
+    return f"{text}\n{render(columns[:kept], [row[:kept] for row in rows])}\n{_curves(results.trained)}"
 
 
 def _curves(trained: Sequence[Trained]) -> str:
@@ -125,22 +126,22 @@ def _curves(trained: Sequence[Trained]) -> str:
 
 def notes_text(results: Results) -> str:
     """Return what the columns mean."""
-    first = results.devices[0].name
-    text = [
-        "Times are medians, and devices take turns. Every result was compared with float64 before it was"
-        " timed; error: the largest one, relative to the largest value.",
-    ]
+    several = len(results.devices) > 1
+    text = ["Times are medians" + (", and devices take turns." if several else ".")]
     if results.measured:
+        text[0] += (
+            " Every result was compared with float64 before it was timed; error: the largest one, relative to"
+            " the largest value."
+        )
         text.append(
             "fed and fetched: session.run with feed_dict, the result as an array; copies to and from the"
             " device are included. resident: operands and result stay on the device; each run is waited for."
         )
     if results.trained:
         text.append("step: session.run of the update and the loss with feed_dict, everything included.")
-    text.append(
-        f"of peak: of the device's own peak above; more than 100 % where arrays fit in a cache."
-        f" speed-up: against {first}."
-    )
+    text.append("of peak: of the device's own peak above; more than 100 % where arrays fit in a cache.")
+    if several:
+        text[-1] += f" speed-up: against {results.devices[0].name}."
     return "\n".join(textwrap.fill(t, WIDTH, break_on_hyphens=False) for t in text)
 
 

@@ -12,7 +12,6 @@ import pytest
 import graphrun
 from graphrun import cli
 from graphrun.cli import bench as bench_module
-from graphrun.cli import doctor as doctor_module
 from graphrun.errors import DeviceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,22 +56,6 @@ def test_wrong_arguments_get_one_line(capsys, arguments, complaint):
     assert captured.out == ""
     assert complaint in captured.err
     assert captured.err.count("\n") == 1
-
-
-class Diagnosis:
-    def __init__(self, exit_code):
-        self.exit_code = exit_code
-
-
-@pytest.mark.parametrize("code", [0, 1])
-def test_doctor_returns_what_it_found(monkeypatch, capsys, code):
-    asked = []
-    monkeypatch.setattr(doctor_module, "diagnose", lambda refresh: asked.append(refresh) or Diagnosis(code))
-    monkeypatch.setattr(doctor_module, "format_diagnosis", lambda diagnosis: "the page\n")
-    assert cli.main(["doctor"]) == code
-    assert cli.main(["doctor", "--refresh"]) == code
-    assert asked == [False, True]
-    assert capsys.readouterr().out == "the page\n" * 2
 
 
 def test_a_failure_is_a_line_and_not_a_trace(monkeypatch, capsys):
