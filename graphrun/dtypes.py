@@ -145,6 +145,8 @@ def as_dtype(value: Any) -> DType:
     except (KeyError, TypeError):
         pass
     try:
+        if value is None:  # NumPy's default dtype, and nobody's wish
+            raise TypeError
         return _ALIASES[np.dtype(value).newbyteorder("=")]
     except (KeyError, TypeError):
         known = ", ".join(d.name for d in ALL)

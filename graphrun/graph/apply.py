@@ -54,6 +54,14 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
     if dtype is None and isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         return np.asarray(array, as_dtype(array.dtype).numpy)
+    if isinstance(value, list | tuple) and _holds_tensor(value):
+        raise DTypeError(
+            message(
+                f"{_short(value)} cannot become {what}: it holds a tensor",
+                expected="numbers or bools",
+                fix="join tensors with gr.stack([...])",
+            )
+        )
     try:
         array = np.asarray(value)
     except ValueError:
@@ -61,11 +69,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
             message(f"a ragged or mixed list cannot become {what}", expected="rows of equal length")
         ) from None
     if array.dtype.kind not in "fiub":
-        tensors = array.dtype == object and any(isinstance(v, Tensor) for v in array.reshape(-1))
-        fix = "join tensors with gr.stack([...])" if tensors else ""
-        raise DTypeError(
-            message(f"{_short(value)} cannot become {what}", expected="numbers or bools", fix=fix)
-        )
+        raise DTypeError(message(f"{_short(value)} cannot become {what}", expected="numbers or bools"))
     if dtype is None:
         if array.dtype.kind == "f":
             dtype = dtypes.float32

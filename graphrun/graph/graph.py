@@ -16,8 +16,8 @@ from graphrun.graph.opdef import OpDef
 from graphrun.graph.site import user_site
 from graphrun.shapes import Shape
 
-_VALID_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
-_VALID_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
+_VALID_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
+_VALID_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/>-]*\Z")
 
 
 class GraphKeys:
@@ -128,6 +128,10 @@ class Graph:
         """Context manager: new operations run after all of `inputs`; None leaves such blocks."""
         if inputs is None:
             return self._set_scope("controls", ())
+        if isinstance(inputs, str | Tensor | Operation) or hasattr(inputs, "_as_graph_element"):
+            raise GraphError(
+                message(f"control_dependencies takes a list, got {inputs!r}", fix="control_dependencies([x])")
+            )
         ops = list(self._controls)
         for item in inputs:
             element = self.as_graph_element(item)
@@ -230,13 +234,20 @@ class Graph:
         return list(self._ops)
 
     def get_operation_by_name(self, name: str) -> Operation:
+        self._check_name(name)
         found = self._by_name.get(name)
         if found is None:
+            op = self._by_name.get(name.partition(":")[0])
+            if op is not None:
+                raise GraphError(
+                    message(f"'{name}' is the name of a tensor", expected=f"an operation's, as '{op.name}'")
+                )
             raise NotFoundError(self._unknown_name("operation", name))
         return found
 
     def get_tensor_by_name(self, name: str) -> Tensor:
         """The tensor called ``operation:output``."""
+        self._check_name(name)
         op_name, _, index = name.partition(":")
         if not index.isdigit():
             raise GraphError(
@@ -250,6 +261,13 @@ class Graph:
                 message(f"operation '{op_name}' has {len(op.outputs)} outputs, so there is no '{name}'")
             )
         return op.outputs[int(index)]
+
+    @staticmethod
+    def _check_name(name: Any) -> None:
+        if not isinstance(name, str):
+            raise FetchError(
+                message(f"{name!r} of type {type(name).__name__} is no name", expected="a string")
+            )
 
     def _unknown_name(self, kind: str, name: str) -> str:
         import difflib

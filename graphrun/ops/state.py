@@ -7,7 +7,7 @@ so these operations have no NumPy function of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -173,7 +173,17 @@ def constant(
         )
     array = as_array(value, None if dtype is None else as_dtype(dtype), "a constant")
     if shape is not None:
-        wanted = tuple(d or 0 for d in as_shape(shape) or ())
+        known = as_shape(shape)
+        if not is_static(known):
+            raise ShapeError(
+                message(
+                    f"shape {format_shape(known)} leaves a size open",
+                    where="constant",
+                    site=user_site(),
+                    expected="a size for each dimension",
+                )
+            )
+        wanted = cast("tuple[int, ...]", known)
         size = int(np.prod(wanted, dtype=np.int64))
         if array.shape != wanted:
             if verify_shape or array.size > size or (array.size == 0 and size):
