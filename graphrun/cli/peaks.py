@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphrun.cli.timing import settle
 from graphrun.device_names import NUMPY
 from graphrun.errors import DeviceError
-from graphrun.runtime.opencl.device import DRIVER_ERRORS, OpenCLDevice, open_device
+
+if TYPE_CHECKING:
+    from graphrun.runtime.opencl.device import OpenCLDevice
 
 _NUMPY_MATMUL_N = 2048
 _COPY_BYTES = 64 << 20  # far more than a last-level cache holds of it, little enough for any board
@@ -69,6 +71,9 @@ def measure_peak(device: str) -> Peak:
     settle()
     if device == NUMPY:
         return _numpy_peak()
+    # Here, so that NumPy can be measured where pyopencl does not import.
+    from graphrun.runtime.opencl.device import DRIVER_ERRORS, open_device
+
     opened = open_device(int(device.partition(":")[2]))
     try:
         gflop_per_s = max(_multiply_add_rate(opened, *form) for form in _forms(opened))

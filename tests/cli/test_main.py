@@ -99,6 +99,17 @@ def test_doctor_without_opencl_says_so_and_fails():
     assert "No OpenCL device can be used: graphrun computes with NumPy." in done.stdout
 
 
+def test_bench_where_pyopencl_does_not_import():
+    code = (
+        "import sys; sys.modules['pyopencl'] = None; from graphrun.cli import bench, main;"
+        "from graphrun.cli.peaks import Peak; bench.measure_peak = lambda d: Peak(1.0, 1.0, 'a', 'b');"
+        "sys.exit(main(['bench', 'matmul', '--sizes', '8']))"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "cpu:0" in done.stdout and "opencl:0" not in done.stdout
+
+
 @pytest.mark.opencl
 def test_doctor_with_opencl():
     done = run("-m", "graphrun", "doctor")
