@@ -139,7 +139,10 @@ def notes_text(results: Results) -> str:
         )
     if results.trained:
         text.append("step: session.run of the update and the loss with feed_dict, everything included.")
-    text.append("of peak: of the device's own peak above; more than 100 % where arrays fit in a cache.")
+    text.append(
+        "of peak: of the device's own peak above. More than 100 %: of GB/s, the arrays fit in a cache; of"
+        " GFLOP/s, something else was running while the peak was measured."
+    )
     if several:
         text[-1] += f" speed-up: against {results.devices[0].name}."
     return "\n".join(textwrap.fill(t, WIDTH, break_on_hyphens=False) for t in text)
