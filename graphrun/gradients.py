@@ -102,7 +102,7 @@ def gradients(
                 message(f"'{y.name}' has dtype {y.dtype}", where="gradients", site=y.op.site,
                         expected="a floating-point tensor to differentiate", fix="use gr.cast")
             )  # fmt: skip
-    with graph.as_default(), graph.name_scope(name):
+    with graph.as_default(), graph.name_scope(name or "gradients"):
         found = _backward(y_list, x_list, _seeds(y_list, grad_ys), stops)
         if unconnected_gradients == UnconnectedGradients.ZERO:
             return [zeros_like(x) if g is None else g for x, g in zip(x_list, found, strict=True)]

@@ -214,6 +214,23 @@ def partial_value(tensor: Tensor) -> Any:
         return tensor._partial
     except AttributeError:
         pass
+    # Rules ask for their inputs' values: those are found first, so that a long chain is no deep recursion.
+    asked: dict[Tensor, None] = {}
+    stack = [tensor]
+    while stack:
+        t = stack.pop()
+        if t not in asked and not hasattr(t, "_partial") and not t.dtype.is_floating:
+            asked[t] = None
+            if t.op.opdef.partial is not None:
+                stack.extend(t.op.inputs)
+    for t in sorted(asked, key=lambda t: t.op.id):
+        t._partial = _partial_value(t)
+    if tensor not in asked:
+        tensor._partial = _partial_value(tensor)
+    return tensor._partial
+
+
+def _partial_value(tensor: Tensor) -> Any:
     op = tensor.op
     value: Any = None
     if tensor.dtype.is_integer or tensor.dtype.is_bool:
@@ -223,11 +240,18 @@ def partial_value(tensor: Tensor) -> Any:
                 value = array.item() if array.ndim == 0 else tuple(array.tolist())
         elif op.opdef.partial is not None:
             value = op.opdef.partial(op)
+            if tensor.dtype.is_integer:  # Python's integers do not wrap around
+                value = _in_range(value, tensor.dtype)
     if value is None and tensor._shape is not None and len(tensor._shape) == 1:
         n = tensor._shape[0]
         value = (None,) * n if n is not None and n <= 64 else None
-    tensor._partial = value
     return value
+
+
+def _in_range(value: Any, dtype: DType) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_in_range(v, dtype) for v in value])
+    return value if value is not None and dtype.min <= value <= dtype.max else None
 
 
 def apply(
