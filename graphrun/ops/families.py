@@ -1,7 +1,7 @@
 """Factories for families of operations that share their shape and dtype rules.
 
 A factory registers the `OpDef` and returns the public function, so that a new operation is one call
-beside its relatives and one row in ``tests/op_cases.py``.
+beside its relatives and one row in ``tests/cases/``.
 """
 
 from __future__ import annotations
