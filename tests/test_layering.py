@@ -28,6 +28,7 @@ MAX_LINES = 600
 ROOMS = {
     "graphrun": "public names",
     "graphrun._version": "base",
+    "graphrun.collector": "base",
     "graphrun.device_names": "base",
     "graphrun.dtypes": "base",
     "graphrun.errors": "base",

@@ -253,7 +253,11 @@ class _Lowering:
         else:
             for i, spec in enumerate(node.specs):
                 m = view_map(node, i)
-                place = self.new_place(("value", (node, i), device), spec, device)
+                target = self._update_target(node) if len(node.specs) == 1 else None
+                # These kernels may write one element before they have read another.
+                if target is None or any(p.buffer == target.buffer for p in in_places):
+                    target = self.new_place(("value", (node, i), device), spec, device)
+                place = target
                 out_places.append(place)
                 if m is not None and num_elements(spec.shape):
                     group = view_group(m, spec.dtype)
@@ -306,22 +310,27 @@ class _Lowering:
                 sum(p.buffer == buffer for p in ins) > 1
             )
 
-        # A step that raises later must find every variable as it was.
-        keys = [] if self.host_ahead else self.update_of.get((node, 0), [])
-        for key in keys[:1]:
-            state = self.program.states.get(key)
-            same = state is None or state.specs[0] == spec
-            if same and not (state is not None and self.uses.get((state, 0), 0)):
-                target = self.state_place(key, spec, device)
-                if not read_elsewhere(target.buffer):
-                    match = [k for k in usable if ins[k].buffer == target.buffer]
-                    return (match[0] if match else None), target
+        target = self._update_target(node)
+        if target is not None and not read_elsewhere(target.buffer):
+            match = [k for k in usable if ins[k].buffer == target.buffer]
+            return (match[0] if match else None), target
         for k in usable:
             p = ins[k]
             whole = self.slot_bytes.get(p.buffer) == p.size_bytes
             if whole and self.uses.get(self.root(node.inputs[k]), 0) == 0 and not read_elsewhere(p.buffer):
                 return k, Place(p.buffer, 0, spec)
         return None, None
+
+    def _update_target(self, node: Node) -> Place | None:
+        """The buffer of the state that `node` computes the new value of, if the old one is done with."""
+        # A step that raises later must find every variable as it was.
+        keys = [] if self.host_ahead else self.update_of.get((node, 0), [])
+        for key in keys[:1]:
+            state = self.program.states.get(key)
+            same = state is None or state.specs[0] == node.specs[0]
+            if same and not (state is not None and self.uses.get((state, 0), 0)):
+                return self.state_place(key, node.specs[0], node.device)
+        return None
 
     def _updates(self) -> None:
         plan = self.plan

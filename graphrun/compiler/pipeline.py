@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphrun.collector import collector_paused
 from graphrun.compiler.cse import cse
 from graphrun.compiler.fold import fold
 from graphrun.compiler.fusion import fuse
@@ -28,31 +26,6 @@ from graphrun.graph.node import Operation, Tensor
 Observer = Callable[[str, Program], None]
 
 
-_pause = threading.Lock()
-_paused = 0
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from scanning a growing program again and again, which is quadratic."""
-    global _paused
-    with _pause:
-        if _paused == 0 and not gc.isenabled():
-            yield_only = True
-        else:
-            yield_only = False
-            _paused += 1
-            gc.disable()
-    try:
-        yield
-    finally:
-        if not yield_only:
-            with _pause:
-                _paused -= 1
-                if _paused == 0:
-                    gc.enable()
-
-
 class Split(Exception):
     """A shape depends on data: run `plan`, and compile again with what it fetches (see `NeedValues`)."""
 
@@ -65,7 +38,7 @@ class Split(Exception):
 
 def compile_plan(*args: Any, **options: Any) -> Plan:
     """Compile what is fetched for given shapes; see `_compile_plan` for the parameters."""
-    with _collector_paused():
+    with collector_paused():
         return _compile_plan(*args, **options)
 
 
