@@ -185,7 +185,7 @@ class Tensor(Operators):
     def __bool__(self) -> bool:
         self._no_value(
             "it cannot be used as a bool, as in `if x:` or `a and b`",
-            "use gr.where or gr.cond in the graph (gr.logical_and for `and`), or session.run(x)"
+            "use gr.where in the graph (gr.logical_and for `and`), or session.run(x)"
             " and test what it returns; `if x is not None:` asks whether there is a tensor",
         )
 
@@ -213,7 +213,7 @@ class Tensor(Operators):
             what = "it is a scalar" if self._shape == () else "its first dimension is not known"
             self._no_value(
                 f"iteration over it, but {what}",
-                "use gr.unstack(x, num=n), or gr.map_fn, or give x a static shape",
+                "use gr.unstack(x, num=n), or give x a static shape",
             )
         return (self[i] for i in range(self._shape[0]))
 
