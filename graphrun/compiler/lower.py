@@ -41,13 +41,20 @@ def lower(program: Program, target: Target) -> Plan:
 
 
 def schedule(program: Program) -> list[Node]:
-    """The order in which nodes run: as they stand, with nodes that only make updates last."""
+    """The order in which nodes run: as they stand, with nodes that only make updates last.
+
+    By then everything that may raise has run, and everything that reads the old value, so that the new one
+    can be written in its place.
+    """
     used = {n for node in program.nodes for n, _ in node.inputs}
+    updated = {n for n, _ in program.updates.values()}
 
     def rank(node: Node) -> int:
         if node in used or node.op in _PURE_INPUTS:
             return 0
-        return 2 if runs_kernels(node.device) else 1
+        if not runs_kernels(node.device):
+            return 1
+        return 3 if node in updated else 2
 
     return topological_order(program.nodes, lambda node: [n for n, _ in node.inputs], rank)
 
