@@ -44,14 +44,7 @@ def _plan(where: Any, *fetches: Any, **feeds: Any) -> Plan:
 
 
 def _kinds(plan: Plan) -> list[str]:
-    letters = {
-        HostStep: "host",
-        UploadStep: "up",
-        DownloadStep: "down",
-        CopyStep: "copy",
-        LaunchStep: "launch",
-    }
-    return [letters[type(step)] for step in plan.steps]
+    return [KINDS[type(step)] for step in plan.steps]
 
 
 def _updates_in_place(plan: Plan) -> list[str]:
