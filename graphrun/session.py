@@ -19,7 +19,9 @@ from graphrun.dtypes import as_dtype
 from graphrun.errors import (
     DeviceError,
     FeedError,
+    FetchError,
     GraphError,
+    NotFoundError,
     SessionClosedError,
     ShapeError,
     message,
@@ -298,15 +300,24 @@ class Session:
     def _feed_key(self, key: Any) -> Tensor:
         try:
             t = self.graph.as_graph_element(key, allow_operation=False)
-        except (GraphError, KeyError, TypeError) as fault:
-            raise FeedError(
-                message(
-                    f"{key!r} cannot be fed: {fault}",
-                    expected="a tensor of this session's graph, a variable, or a tensor's name as 'x:0'",
-                )
-            ) from None
-        assert isinstance(t, Tensor)
-        return t
+        except FetchError:
+            name = key.name if isinstance(key, Operation) else key
+            if isinstance(name, str) and f"{name}:0" in self.graph:
+                why, fix = "it is an operation", f"its tensor is '{name}:0'"
+            else:
+                why, fix = f"it is of type {type(key).__name__}", ""
+        except (GraphError, NotFoundError) as fault:
+            why, fix = str(fault), ""
+        else:
+            assert isinstance(t, Tensor)
+            return t
+        raise FeedError(
+            message(
+                f"{key!r} cannot be fed: {why}",
+                expected="a tensor of this session's graph, a variable, or a tensor's name as 'x:0'",
+                fix=fix,
+            )
+        )
 
     def _entry(
         self, signature: Any, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
@@ -315,6 +326,7 @@ class Session:
         self._check_open()
         if found is not None and found.shape_version == self.graph.shape_version:
             if all(self._store.cell(key).spec == spec for key, spec in found.asked):
+                _remember(self._plans, signature, found, self._max_plans)
                 return found
         self._check_feeds(tensors, arrays)
         entry = self._compiled(handler, tensors, arrays, Found())

@@ -13,7 +13,7 @@ from typing import Any
 
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, Value
 from graphrun.device_names import NUMPY, runs_kernels
-from graphrun.errors import DeviceError, message
+from graphrun.errors import DeviceError, format_site, message
 from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, Reduce, View
 from graphrun.graph.opdef import get_op
 from graphrun.shapes import format_shape
@@ -99,7 +99,11 @@ def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value
         node.device = wish
         nodes.append(node)
         return []
-    capabilities = target.capabilities[wish]
+    try:
+        capabilities = target.capabilities[wish]
+    except DeviceError as fault:
+        asked = f"{node.op.name} '{node.name}' asks for a device: {fault}\n  {format_site(node.site)}"
+        raise DeviceError(asked.rstrip()) from None
     if capabilities is None:
         node.device, node.note = NUMPY, f"there is no device {wish}"
         nodes.append(node)

@@ -233,6 +233,14 @@ class Graph:
         """All operations in the order in which they were made."""
         return list(self._ops)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether the graph has an operation, or a tensor, of that name."""
+        if not isinstance(name, str):
+            return False
+        op_name, colon, index = name.partition(":")
+        op = self._by_name.get(op_name)
+        return op is not None and (not colon or (index.isdigit() and int(index) < len(op.outputs)))
+
     def get_operation_by_name(self, name: str) -> Operation:
         self._check_name(name)
         found = self._by_name.get(name)
