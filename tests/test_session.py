@@ -289,6 +289,17 @@ def test_set_shape_is_checked_in_each_run(sess: gr.Session) -> None:
     assert sess.run(total, {x: np.ones((1, 2))}) == 4
 
 
+def test_set_shape_of_what_data_decides(sess: gr.Session) -> None:
+    x = gr.placeholder(gr.float32, (None,))
+    where = gr.where(x > 0.0, name="where")
+    where.set_shape([2, 1])
+    y = where * 1
+    np.testing.assert_array_equal(sess.run(y, {x: [1, 0, 1]}), [[0], [2]])
+    for fetch in (y, where):
+        with pytest.raises(ShapeError, match=r"\(3, 1\) in this run, and set_shape stated \(2, 1\)"):
+            sess.run(fetch, {x: [1, 1, 1]})
+
+
 def test_plan_and_passes_can_be_read(sess: gr.Session) -> None:
     x = gr.placeholder(gr.float32, (None, 3), name="x")
     y = gr.matmul(x, gr.ones([3, 2]), name="product")
@@ -613,6 +624,31 @@ def test_a_kernel_that_does_not_build(monkeypatch: pytest.MonkeyPatch) -> None:
         assert get_device("opencl:0").allocated_bytes <= allocated
         np.testing.assert_array_equal(sess.run(v), np.ones(4))
         np.testing.assert_allclose(sess.run([step, y])[1], np.full(4, np.e * 2), rtol=1e-5)
+
+
+@pytest.mark.opencl
+@pytest.mark.parametrize("kind", [DeviceError, RuntimeError, KeyboardInterrupt])
+def test_a_device_that_fails_after_the_updates(
+    monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    v = gr.Variable(np.ones(4, F32))
+    add = v.assign_add(np.ones(4, F32))
+    device = get_device("opencl:0")
+    with gr.Session(device="opencl:0") as sess:
+        sess.run(v.initializer)
+        np.testing.assert_array_equal(sess.run(add), np.full(4, 2))
+        np.testing.assert_array_equal(sess.run(v), np.full(4, 2))
+
+        def failing(*args: Any) -> Any:
+            raise kind("lost")
+
+        plan = sess.make_callable(add)
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "download", failing)
+            with pytest.raises(ExecutionError if kind is RuntimeError else kind, match="lost"):
+                sess.make_callable([add, v * 3.0])()
+        np.testing.assert_array_equal(sess.run(v), np.full(4, 2))
+        np.testing.assert_array_equal(plan(), np.full(4, 3))
 
 
 def test_names_in_run(sess: gr.Session) -> None:

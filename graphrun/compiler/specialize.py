@@ -82,6 +82,7 @@ def specialize(program: Program, found: Found | None = None) -> Program:
     for place, spec in found.results.items():
         node, i = program.nodes[place[0]], place[1]
         assert node.origin is not None, "what is computed stands for an operation of the user"
+        _check_stated(node, i, spec)
         feed = Node(FEED, specs=(spec,), origin=node.origin)
         program.feeds.append((node.origin.outputs[i], feed))
         nodes.append(feed)
@@ -126,7 +127,8 @@ def specialize(program: Program, found: Found | None = None) -> Program:
                 unknown.add(node)
                 continue
         node.specs = tuple(node.op.check(node.name, node.site, node.input_specs, node.attrs))
-        _check_stated(node)
+        for i, spec in enumerate(node.specs):
+            _check_stated(node, i, spec)
         folded = _fold_small(node)
         if folded is not None:
             nodes.append(folded)
@@ -149,23 +151,22 @@ def specialize(program: Program, found: Found | None = None) -> Program:
     return program
 
 
-def _check_stated(node: Node) -> None:
-    """What the user stated by `set_shape` must be true of the shape that the node has."""
+def _check_stated(node: Node, index: int, spec: Spec) -> None:
+    """What the user stated by `set_shape` must be true of the shape that an output has."""
     op = node.origin
     if op is None or not op.graph.stated_shapes or node.op.name not in (op.opdef.name, op.opdef.pure):
         return
-    for t, spec in zip(op.outputs, node.specs, strict=True):
-        stated = op.graph.stated_shapes.get(t)
-        if stated is not None and not is_compatible(spec.shape, stated):
-            raise ShapeError(
-                message(
-                    f"its shape is {format_shape(spec.shape)} in this run, and set_shape stated"
-                    f" {format_shape(stated)}",
-                    where=op.label,
-                    site=op.site,
-                    fix="state None for a dimension that varies",
-                )
+    stated = op.graph.stated_shapes.get(op.outputs[index])
+    if stated is not None and not is_compatible(spec.shape, stated):
+        raise ShapeError(
+            message(
+                f"its shape is {format_shape(spec.shape)} in this run, and set_shape stated"
+                f" {format_shape(stated)}",
+                where=op.label,
+                site=op.site,
+                fix="state None for a dimension that varies",
             )
+        )
 
 
 def _take_values(node: Node) -> list[Value]:

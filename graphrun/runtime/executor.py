@@ -242,7 +242,13 @@ class BoundPlan:
         with self._lock:
             if self.uses_devices:
                 self._prepare_devices()
-            fetched, updates = self._guarded(feeds, self._states())
+            try:
+                fetched, updates = self._guarded(feeds, self._states())
+            except BaseException:
+                for cell, device, _ in self.device_updates:
+                    if cell.host is not None:  # the copy on the device may have been overwritten already
+                        cell.valid.discard(device)
+                raise
             with self.store.commit:
                 for (cell, _), value, spec in zip(self.host_updates, updates, self.update_specs, strict=True):
                     self.store.set_host(cell, value, Spec(np.shape(value), spec.dtype))
