@@ -159,10 +159,17 @@ def _scatter(b: Builder) -> None:
     b.check(b.op("gather_grad", dy, places, shape=(6, 5), axis=0, batch_dims=0, negative=False))
 
 
+def _copy(b: Builder) -> None:
+    # Enough elements for copies, where fewer are joined by one index kernel.
+    x, y = b.array(_floats(67, 205)), b.array(_floats(67, 103))
+    b.check(b.op("concat", x, y, axis=1))
+
+
 # Each family that `graphrun.compiler.placement.family_of` names, in the order in which results are shown.
 FAMILIES: Mapping[str, Callable[[Builder], None]] = {
     "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "gemm": _gemm,
     "conv": _conv, "pool": _pool, "random": _random, "scatter": _scatter,
+    "copy": _copy,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
@@ -173,6 +180,7 @@ GROUPS = (
     ("pool",),
     ("random",),
     ("scatter",),
+    ("copy",),
 )
 
 

