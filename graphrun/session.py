@@ -131,6 +131,13 @@ class Session:
 
     def __enter__(self) -> Session:
         self._check_open()
+        if self._entered:
+            raise GraphError(
+                message(
+                    "the session is entered already, and leaving the inner block would close it",
+                    fix="write `with session.as_default():` to enter it several times",
+                )
+            )
         graph_context = self.graph.as_default()
         session_context = self.as_default()
         graph_context.__enter__()
@@ -428,7 +435,7 @@ class Session:
                     expected=f"shape {format_shape(t._shape)}",
                 )
             )
-        with self._store.lock:
+        with self._store.lock, self._store.commit:
             self._store.set_host(self._store.cell(StateKey(t.op)), array, Spec(array.shape, t.dtype))
 
     def list_devices(self) -> list[str]:

@@ -95,6 +95,18 @@ def test_as_default_leaves_it_open_and_the_graph_alone() -> None:
     assert sess.run(x) == 1.0
 
 
+def test_with_is_not_for_entering_twice() -> None:
+    x = gr.constant(1.0)
+    with gr.Session() as sess:
+        with pytest.raises(GraphError, match="entered already") as fault:
+            with sess:
+                pass
+        assert "session.as_default()" in str(fault.value)
+        with sess.as_default():
+            assert x.eval() == 1.0
+        assert x.eval() == 1.0
+
+
 def test_with_makes_the_graph_the_default_too() -> None:
     graph = gr.Graph()
     with gr.Session(graph=graph) as sess:
@@ -415,6 +427,16 @@ def test_range_of_a_computed_limit_with_variables(sess: gr.Session) -> None:
     for k in range(4):
         np.testing.assert_array_equal(sess.run([y, step])[0], np.arange((3 + k) * 2) * 2.0 ** (k + 1))
     assert sess.run(limit) == 7
+
+
+def test_a_variable_is_the_shape(sess: gr.Session) -> None:
+    size = gr.Variable([2, 3])
+    y = gr.fill(size, 1.0)
+    step = size.assign_add([1, 0])
+    sess.run(size.initializer)
+    for rows in (2, 3, 4):
+        got, _ = sess.run([y, step])
+        np.testing.assert_array_equal(got, np.ones((rows, 3)))
 
 
 def test_computed_from_computed(sess: gr.Session) -> None:
