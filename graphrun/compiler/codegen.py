@@ -151,20 +151,25 @@ def _parameter(dtype: DType, name: str, const: bool, restrict: bool = True) -> s
     )
 
 
-def elementwise(group: Group, in_specs: Sequence[Spec], out: Spec, in_place: int | None = None) -> str:
-    """A kernel for a fused group; with `in_place`, that input lies where the output goes.
+def elementwise(
+    group: Group, in_specs: Sequence[Spec], outs: Sequence[Spec], in_place: Mapping[int, int]
+) -> str:
+    """A kernel for a fused group; `in_place` tells which inputs lie where which outputs go.
 
-    Arguments: each input but the one in place, the output, ``ulong n``.
+    Arguments: each input but those in place, the outputs, ``ulong n``.
     """
-    parameters = [_parameter(s.dtype, f"x{k}", const=True) for k, s in enumerate(in_specs) if k != in_place]
-    parameters += [_parameter(out.dtype, "y", const=False), "const ulong n"]
-    setup = [f"    x{k} += x{k}_o;" for k in range(len(in_specs)) if k != in_place] + ["    y += y_o;"]
+    pointers = [f"y{in_place[k]}" if k in in_place else f"x{k}" for k in range(len(in_specs))]
+    apart = [k for k in range(len(in_specs)) if k not in in_place]
+    parameters = [_parameter(in_specs[k].dtype, f"x{k}", const=True) for k in apart]
+    parameters += [_parameter(s.dtype, f"y{j}", const=False) for j, s in enumerate(outs)]
+    parameters.append("const ulong n")
+    moved = [f"x{k}" for k in apart] + [f"y{j}" for j in range(len(outs))]
+    setup = [f"    {p} += {p}_o;" for p in moved]
     body: list[str] = []
     hoisted: list[str] = []
     for k, s in enumerate(in_specs):
-        pointer = "y" if k == in_place else f"x{k}"
         m = group.maps[k]
-        value = f"const {s.dtype.compute} a{k} = {load(s.dtype, pointer, mapped_index(m, 'i'))};"
+        value = f"const {s.dtype.compute} a{k} = {load(s.dtype, pointers[k], mapped_index(m, 'i'))};"
         # One element for all is read once, outside of the loop.
         (hoisted if m is not None and not any(m.strides) else body).append(value)
     for j, instruction in enumerate(group.instructions):
@@ -179,7 +184,9 @@ def elementwise(group: Group, in_specs: Sequence[Spec], out: Spec, in_place: int
         if instruction.dtype.storage == "half":
             code = f"gr_half({code})"  # NumPy rounds each result of a chain, not the last one alone
         body.append(f"const {instruction.dtype.compute} t{j} = ({instruction.dtype.compute})({code});")
-    body.append(store(out.dtype, "y", "i", f"t{len(group.instructions) - 1}"))
+    # Behind all loads, since an output may lie where an input does.
+    for j, (s, t) in enumerate(zip(outs, group.results, strict=True)):
+        body.append(store(s.dtype, f"y{j}", "i", f"t{t}"))
     lines = [f"// {group.label}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{", *setup]
     lines += [f"    {line}" for line in hoisted]
     flat = ["    GR_FOR(i, n) {", *[f"        {line}" for line in body], "    }"]
@@ -193,12 +200,11 @@ def elementwise(group: Group, in_specs: Sequence[Spec], out: Spec, in_place: int
         m = group.maps[k]
         if m is None or not any(m.strides):
             continue
-        pointer = "y" if k == in_place else f"x{k}"
         bases.append(f"const long b{k} = {mapped_index(m, 'gr_base')};")
         step = m.strides[-1]
         place = f"b{k}" if step == 0 else f"b{k} + (long)(i - gr_base)" + (f" * {step}L" if step != 1 else "")
         head = f"const {s.dtype.compute} a{k} = "
-        value = f"{head}{load(s.dtype, pointer, place)};"
+        value = f"{head}{load(s.dtype, pointers[k], place)};"
         inner = [value if line.startswith(head) else line for line in inner]
     lines += ["#if GR_CHUNKED", *_row_loops(width, bases, inner), "#else", *flat, "#endif", "}"]
     return "\n".join(lines) + "\n"

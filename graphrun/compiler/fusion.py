@@ -1,7 +1,8 @@
 """Pass 8: join elementwise nodes of one OpenCL device into groups that become one kernel each.
 
 A node joins the group of its consumers when all of them are in one group and of the same shape, so that
-nothing is computed twice and no circle can arise.  An input that is a view (a transpose, a slice, a
+nothing is computed twice and no circle can arise.  If the run wants its value too, for a fetch or for a
+variable, the kernel stores it beside its own result.  An input that is a view (a transpose, a slice, a
 broadcast) is read through its index map, and the view itself disappears where nobody else needs it.
 Scalar constants become literals.
 """
@@ -9,7 +10,7 @@ Scalar constants become literals.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphrun.compiler.ir import CONST, Node, Program, Value, constant_array
@@ -21,6 +22,7 @@ from graphrun.graph.opdef import OpDef
 # A kernel has at least 1,024 bytes of arguments by the standard; each buffer takes 16.
 MAX_INPUTS = 24
 MAX_INSTRUCTIONS = 200
+MAX_OUTPUTS = 8
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,21 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Group:
-    """The body of a fused node: instructions in order, the last one is the output.
+    """The body of a fused node: instructions in order, the last one is the first output.
 
     `maps` holds for each input how the output's flat index leads to its element: None for the same
-    place, else an `AffineMap`.
+    place, else an `AffineMap`.  `extra` tells which other instructions are outputs too.
     """
 
     instructions: tuple[Instruction, ...]
     maps: tuple[AffineMap | None, ...]
     label: str
+    extra: tuple[int, ...] = ()
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The instruction of each output."""
+        return (len(self.instructions) - 1, *self.extra)
 
     def __str__(self) -> str:
         return self.label
@@ -69,18 +77,23 @@ def fuse(program: Program) -> Program:
     group_of: dict[Node, Node] = {}  # node -> root of its group
     members: dict[Node, list[Node]] = {}
     inputs: dict[Node, set[Value]] = {}
+    extra: dict[Node, list[Node]] = {}  # members whose value is an output of the program
     for node in reversed(program.nodes):
         if not _is_expr(node):
             continue
         root = None
         value = (node, 0)
-        if value not in outputs and value in consumers:
+        if value in consumers:
             roots = {group_of.get(c) for c in consumers[value]}
             if len(roots) == 1:
                 root = roots.pop()
         if root is not None and root.device == node.device and root.specs[0].shape == node.specs[0].shape:
             merged = (inputs[root] | set(node.inputs)) - {value}
-            if len(merged) <= MAX_INPUTS and len(members[root]) < MAX_INSTRUCTIONS:
+            stored = extra.setdefault(root, [])
+            fits = len(merged) <= MAX_INPUTS and len(members[root]) < MAX_INSTRUCTIONS
+            if fits and (value not in outputs or len(stored) + 1 < MAX_OUTPUTS):
+                if value in outputs:
+                    stored.append(node)
                 group_of[node] = root
                 members[root].append(node)
                 inputs[root] = merged
@@ -93,9 +106,11 @@ def fuse(program: Program) -> Program:
     for node in program.nodes:
         if node in group_of:
             if group_of[node] is node:
-                fused = _build(node, list(reversed(members[node])))
+                stored = list(reversed(extra.get(node, [])))
+                fused = _build(node, list(reversed(members[node])), stored)
                 nodes.append(fused)
-                replaced[(node, 0)] = (fused, 0)
+                for i, member in enumerate([node, *stored]):
+                    replaced[(member, 0)] = (fused, i)
         else:
             nodes.append(node)
     program.nodes = nodes
@@ -112,7 +127,7 @@ def _is_expr(node: Node) -> bool:
     return isinstance(node.op.descriptor(node.input_specs, node.attrs), Expr)
 
 
-def _build(root: Node, nodes: list[Node]) -> Node:
+def _build(root: Node, nodes: list[Node], extra: list[Node]) -> Node:
     index = {n: i for i, n in enumerate(nodes)}
     inputs: list[Value] = []
     maps: list[AffineMap | None] = []
@@ -139,8 +154,9 @@ def _build(root: Node, nodes: list[Node]) -> Node:
             Instruction(node.op.name, expr, node.attrs, tuple(operands), in_dtypes, node.specs[0].dtype)
         )
     label = "+".join(n.op.name for n in nodes[:6]) + ("+..." if len(nodes) > 6 else "")
-    group = Group(tuple(instructions), tuple(maps), label)
-    return Node(FUSED, inputs, {"group": group}, root.specs, root.origin, root.device)
+    group = Group(tuple(instructions), tuple(maps), label, tuple(index[n] for n in extra))
+    specs = [n.specs[0] for n in (root, *extra)]
+    return Node(FUSED, inputs, {"group": group}, specs, root.origin, root.device)
 
 
 def broadcast_map(shape: tuple[int, ...], out_shape: tuple[int, ...]) -> AffineMap | None:
@@ -210,4 +226,4 @@ def _read_through_views(program: Program) -> None:
             node.inputs[k] = value[0].inputs[0]
             maps[k] = collapse(m)
         if tuple(maps) != group.maps:
-            node.attrs = {"group": Group(group.instructions, tuple(maps), group.label)}
+            node.attrs = {"group": replace(group, maps=tuple(maps))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,22 +81,22 @@ def _group_key(group: Group) -> Any:
             tuple((k, v.tobytes() if k == "lit" else v) for k, v in i.operands),
         )
         for i in group.instructions
-    ), group.maps  # fmt: skip
+    ), group.maps, group.extra  # fmt: skip
 
 
 def fused_launch(
-    node: Node, group: Group, capabilities: Capabilities, in_place: int | None, cache: KernelCache
+    node: Node, group: Group, capabilities: Capabilities, in_place: Mapping[int, int], cache: KernelCache
 ) -> KernelLaunch:
     """The launch of a fused group, or of a view that must be made."""
-    out = node.specs[0]
-    n = num_elements(out.shape) or 0
+    outs = node.specs
+    n = num_elements(outs[0].shape) or 0
     in_specs = node.input_specs
     name, text = cache.of(
-        (_group_key(group), tuple(s.dtype for s in in_specs), out.dtype, in_place),
-        lambda: _named("fused", codegen.elementwise(group, in_specs, out, in_place)),
+        (_group_key(group), tuple(s.dtype for s in (*in_specs, *outs)), tuple(in_place.items())),
+        lambda: _named("fused", codegen.elementwise(group, in_specs, outs, in_place)),
     )
-    args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k != in_place]
-    args += [("out", 0), ("ulong", n)]
+    args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k not in in_place]
+    args += [("out", j) for j in range(len(outs))] + [("ulong", n)]
     flops = sum(i.expr.flops for i in group.instructions)
     global_size, local_size = sizes(n, max(1, flops // 4), capabilities)
     return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)

@@ -254,13 +254,12 @@ class _Lowering:
         launches: list[KernelLaunch] = []
         scratch_bytes: tuple[int, ...] = ()
         if node.op is FUSED:
-            in_place, target = self._in_place(node, in_places)
-            out_places = [target or self.new_place(("value", (node, 0), device), node.specs[0], device)]
+            in_place, out_places = self._fused_places(node, in_places)
             launches = [fused_launch(node, node.attrs["group"], capabilities, in_place, cache)]
         else:
             for i, spec in enumerate(node.specs):
                 m = view_map(node, i)
-                target = self._update_target(node) if len(node.specs) == 1 else None
+                target = self._update_target((node, i)) if len(node.specs) == 1 else None
                 # These kernels may write one element before they have read another.
                 if target is None or any(p.buffer == target.buffer for p in in_places):
                     target = self.new_place(("value", (node, i), device), spec, device)
@@ -269,7 +268,7 @@ class _Lowering:
                 if m is not None and num_elements(spec.shape):
                     group = view_group(m, spec.dtype)
                     single = Node(FUSED, node.inputs[:1], {}, (spec,), node.origin, device)
-                    launch = fused_launch(single, group, capabilities, None, cache)
+                    launch = fused_launch(single, group, capabilities, {}, cache)
                     self._emit(node, [launch], in_places, [place], [])
             if view_map(node, 0) is None:
                 launches, scratch_bytes = node_launches(node, capabilities, cache)
@@ -303,40 +302,51 @@ class _Lowering:
                 )
             )  # fmt: skip
 
-    def _in_place(self, node: Node, ins: list[Place]) -> tuple[int | None, Place | None]:
-        """Where a fused group may write over something that nobody reads any more."""
+    def _fused_places(self, node: Node, ins: list[Place]) -> tuple[dict[int, int], list[Place]]:
+        """Where a fused group writes: over what nobody reads any more, else to new places.
+
+        Returns which inputs lie where which outputs go, and the place of each output.
+        """
         group: Group = node.attrs["group"]
-        spec, device = node.specs[0], node.device
-        usable = [
-            k for k, p in enumerate(ins)
-            if group.maps[k] is None and p.offset == 0 and p.spec.dtype is spec.dtype
-        ]  # fmt: skip
+        same_place = [k for k, p in enumerate(ins) if group.maps[k] is None and p.offset == 0]
+        in_place: dict[int, int] = {}
+        outs: list[Place] = []
 
-        def read_elsewhere(buffer: Any) -> bool:
-            return any(p.buffer == buffer and k not in usable for k, p in enumerate(ins)) or (
-                sum(p.buffer == buffer for p in ins) > 1
-            )
+        def read_otherwise(buffer: Any) -> bool:
+            readers = [k for k, p in enumerate(ins) if p.buffer == buffer]
+            return len(readers) > 1 or any(k not in same_place for k in readers)
 
-        target = self._update_target(node)
-        if target is not None and not read_elsewhere(target.buffer):
-            match = [k for k in usable if ins[k].buffer == target.buffer]
-            return (match[0] if match else None), target
-        for k in usable:
-            p = ins[k]
-            whole = self.slot_bytes.get(p.buffer) == p.size_bytes
-            if whole and self.uses.get(self.root(node.inputs[k]), 0) == 0 and not read_elsewhere(p.buffer):
-                return k, Place(p.buffer, 0, spec)
-        return None, None
+        for j, spec in enumerate(node.specs):
+            usable = [k for k in same_place if k not in in_place and ins[k].spec.dtype is spec.dtype]
+            target = self._update_target((node, j))
+            if target is not None and not read_otherwise(target.buffer):
+                match = [k for k in usable if ins[k].buffer == target.buffer]
+                if match or all(p.buffer != target.buffer for p in ins):
+                    in_place.update(dict.fromkeys(match, j))
+                    outs.append(target)
+                    continue
+            for k in usable:
+                p = ins[k]
+                whole = self.slot_bytes.get(p.buffer) == p.size_bytes
+                unread = self.uses.get(self.root(node.inputs[k]), 0) == 0
+                if whole and unread and not read_otherwise(p.buffer):
+                    in_place[k] = j
+                    outs.append(Place(p.buffer, 0, spec))
+                    break
+            else:
+                outs.append(self.new_place(("value", (node, j), node.device), spec, node.device))
+        return in_place, outs
 
-    def _update_target(self, node: Node) -> Place | None:
-        """The buffer of the state that `node` computes the new value of, if the old one is done with."""
+    def _update_target(self, value: Value) -> Place | None:
+        """The buffer of the state that `value` is the new value of, if the old one is done with."""
         # A step that raises later must find every variable as it was.
-        keys = [] if self.host_ahead else self.update_of.get((node, 0), [])
+        keys = [] if self.host_ahead else self.update_of.get(value, [])
+        node, i = value
         for key in keys[:1]:
             state = self.program.states.get(key)
-            same = state is None or state.specs[0] == node.specs[0]
+            same = state is None or state.specs[0] == node.specs[i]
             if same and not (state is not None and self.uses.get((state, 0), 0)):
-                return self.state_place(key, node.specs[0], node.device)
+                return self.state_place(key, node.specs[i], node.device)
         return None
 
     def _updates(self) -> None:

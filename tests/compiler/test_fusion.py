@@ -51,10 +51,25 @@ def test_diamond_is_computed_once() -> None:
     assert _launches((a + 1.0) * (a - 1.0)) == ["exp+add+subtract+multiply"]
 
 
-def test_fetched_value_ends_a_group() -> None:
+def test_fetched_value_is_stored_on_the_way() -> None:
+    """A value that the run wants too is a second output of the kernel that computes it."""
     x = _x()
-    a = gr.exp(x)
-    assert _launches(a, a + 1.0) == ["exp", "add"]
+    a = gr.exp(x, name="a")
+    y = gr.add(a, 1.0, name="y")
+    assert _launches(a, y) == ["exp+add"]
+    program = fuse(place(specialized([a, y, a], {x: (4, 6)}), target("null")))
+    (node,) = (n for n in program.nodes if n.op is fusion.FUSED)
+    assert program.fetches == [(node, 1), (node, 0), (node, 1)]
+    assert node.attrs["group"].results == (1, 0)
+
+
+@pytest.mark.parametrize("count", [fusion.MAX_OUTPUTS, fusion.MAX_OUTPUTS + 1])
+def test_number_of_outputs(count: int) -> None:
+    y, fetches = _x(), []
+    for _ in range(count):
+        y = gr.sin(y)
+        fetches.append(y)
+    assert len(_launches(*fetches)) == (1 if count <= fusion.MAX_OUTPUTS else 2)
 
 
 def test_two_groups_that_read_it_end_a_group() -> None:

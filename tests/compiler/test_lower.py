@@ -50,12 +50,15 @@ def _kinds(plan: Plan) -> list[str]:
 def _updates_in_place(plan: Plan) -> list[str]:
     """Variables that a kernel writes directly."""
     states = {i: b.state.label for i, b in enumerate(plan.buffers) if b.kind == "state"}
-    return [
-        states[a.buffer]
-        for step in plan.launches
-        for a in [value for kind, value in step.args if kind == "buffer"][-1:]
-        if a.buffer in states
-    ]
+    found = []
+    for step in plan.launches:
+        places = [value for kind, value in step.args if kind == "buffer"]
+        written = 0
+        while written < step.written_bytes:  # outputs come last
+            place_ = places.pop()
+            written += place_.size_bytes
+            found += [states[place_.buffer]] if place_.buffer in states else []
+    return found
 
 
 def _variable(value: Any, name: str) -> gr.Variable:
