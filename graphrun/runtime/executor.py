@@ -23,7 +23,7 @@ from graphrun.compiler.plan import (
     UploadStep,
 )  # fmt: skip
 from graphrun.compiler.state import uninitialized
-from graphrun.errors import ExecutionError, GraphrunError, message
+from graphrun.errors import ExecutionError, GraphrunError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
@@ -310,12 +310,16 @@ class BoundPlan:
         if origin is None:
             return ExecutionError(message(f"the run failed: {type(fault).__name__}: {fault}"))
         device = getattr(step, "device", "cpu:0")
+        # An operation's own function says what is wrong in the words of a rule; NumPy's errors are named.
+        rule = fault if isinstance(fault, RuleError) else None
         return ExecutionError(
             message(
-                f"it failed on {device}: {type(fault).__name__}: {fault}",
+                f"it failed on {device}: " + (str(fault) if rule else f"{type(fault).__name__}: {fault}"),
                 where=f"{origin.op} '{origin.name}'",
                 site=origin.site,
                 got=[f"result {format_shape(s.shape)} {s.dtype}" for s in getattr(step, "specs", ())],
+                expected=rule.expected if rule else "",
+                fix=rule.fix if rule else "",
             )
         )
 
