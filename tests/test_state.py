@@ -1,4 +1,4 @@
-"""Variables: what a read sees, what a run leaves, and whose memory a value is, on every device."""
+"""Variables: what a read sees and what a run leaves, on every device."""
 
 from __future__ import annotations
 
@@ -326,84 +326,6 @@ def test_load(sess: gr.Session) -> None:
     np.testing.assert_array_equal(v.eval(), [1, 2, 3, 4])
 
 
-# -- updates made of the variable itself ------------------------------------------------------------
-
-UPDATES: list[tuple[Any, Any]] = [
-    (lambda v: v, lambda a: a),
-    (lambda v: gr.transpose(v), lambda a: a.T),
-    (lambda v: v[::-1], lambda a: a[::-1]),
-    (lambda v: gr.reverse(v, [1]) + v, lambda a: a[:, ::-1] + a),
-    (lambda v: v + gr.transpose(v), lambda a: a + a.T),
-    (lambda v: gr.matmul(v, v), lambda a: a @ a),
-    (lambda v: gr.concat([v[1:], v[:1]], 0), lambda a: np.roll(a, -1, 0)),
-    (lambda v: gr.gather(v, [2, 0, 1]), lambda a: a[[2, 0, 1]]),
-    (lambda v: gr.tile(v[:1], [3, 1]) * 2.0, lambda a: np.tile(a[:1], (3, 1)) * 2),
-    (lambda v: v * gr.reduce_sum(v, 0), lambda a: a * a.sum(0)),
-    (lambda v: gr.reshape(gr.reshape(v, [9])[::-1], [3, 3]), lambda a: a.ravel()[::-1].reshape(3, 3)),
-    (lambda v: gr.ones([3, 3]), lambda a: np.ones((3, 3))),
-]
-
-
-@pytest.mark.parametrize("number", range(len(UPDATES)))
-def test_an_update_that_reads_other_elements(sess: gr.Session, number: int) -> None:
-    """Whether it may be written over the value that it reads is the compiler's business."""
-    function, numpy = UPDATES[number]
-    first = np.linspace(-1, 1, 9).astype(F32).reshape(3, 3)
-    v = gr.Variable(first)
-    put, add, old = v.assign(function(v)), v.assign_add(function(v)), v + 0.0
-    sess.run(v.initializer)
-    value = first.astype(np.float64)
-    for _ in range(2):
-        got_old, got = sess.run([old, put])
-        np.testing.assert_allclose(got_old, value, rtol=1e-5, atol=1e-6)
-        value = numpy(value)
-        np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(sess.run(v), value, rtol=1e-5, atol=1e-6)
-    sess.run(add.op)
-    np.testing.assert_allclose(sess.run(v), value + numpy(value), rtol=1e-5, atol=1e-6)
-
-
-def test_fibonacci(sess: gr.Session) -> None:
-    a, b = gr.Variable(0, trainable=False), gr.Variable(1, trainable=False)
-    step = gr.group(a.assign(b), b.assign(a + b))
-    ready(sess)
-    assert [int(sess.run([a, step])[0]) for _ in range(10)] == [0, 1, 1, 2, 3, 5, 8, 13, 21, 34]
-
-
-def test_variables_without_elements(sess: gr.Session) -> None:
-    v = gr.Variable(np.zeros((0, 3), F32))
-    ready(sess)
-    sess.run(v.assign_add(np.zeros((0, 3), F32)))
-    got = sess.run([v * 2.0, gr.reduce_sum(v, 0), gr.reduce_sum(v), gr.matmul(gr.transpose(v), v)])
-    assert got[0].shape == (0, 3) and got[2] == 0
-    np.testing.assert_array_equal(got[1], np.zeros(3))
-    np.testing.assert_array_equal(got[3], np.zeros((3, 3)))
-
-
-@pytest.mark.parametrize("link", [lambda t: gr.identity(t), lambda t: gr.squeeze(gr.expand_dims(t, 0), [0]),
-                                  lambda t: t[::-1]], ids=["identity", "shape", "reverse"])  # fmt: skip
-def test_long_chains_of_views(sess: gr.Session, link: Any) -> None:
-    v = vector()
-    y: Any = v
-    for _ in range(1_200):
-        y = link(y)
-    ready(sess)
-    np.testing.assert_array_equal(sess.run(y + 1.0), [1, 2, 3, 4])
-
-
-def test_long_chains_of_writes(sess: gr.Session) -> None:
-    v, w = gr.Variable(0.0), gr.Variable(0.0)
-    adds = [v.assign_add(1.0) for _ in range(1_500)]
-    last: Any = w.assign_add(1.0)
-    for _ in range(300):
-        with gr.control_dependencies([last]):
-            last = w.assign_add(w * 0.0 + 1.0)
-    ready(sess)
-    sess.run(gr.group(*adds))
-    assert sess.run(v) == 1_500
-    assert sess.run(last) == 301
-
-
 # -- shapes that change ------------------------------------------------------------------------
 
 
@@ -516,77 +438,7 @@ def test_an_update_made_of_a_failing_value(sess: gr.Session) -> None:
     np.testing.assert_array_equal(sess.run(b), [[1, 1]])
 
 
-# -- whose memory a value is -------------------------------------------------------------------
-
-
-def test_fetched_arrays_belong_to_the_caller(sess: gr.Session) -> None:
-    w = gr.Variable(np.arange(6, dtype=F32).reshape(2, 3))
-    c = gr.constant(np.arange(6, dtype=F32).reshape(2, 3))
-    x = gr.placeholder(gr.float32, (2, 3))
-    fed = np.arange(6, dtype=F32).reshape(2, 3)
-    fetches = {}
-    for name, t in (("w", w), ("c", c), ("x", x)):
-        fetches[name] = [
-            t, gr.identity(t), gr.reshape(t, [3, 2]), gr.transpose(t), t[0], t[:, 1:], gr.squeeze(t),
-            gr.expand_dims(t, 0), gr.stop_gradient(t), gr.unstack(t)[1], gr.cast(t, gr.float32),
-            gr.broadcast_to(t, [2, 3]), gr.concat([t], 0), gr.split(t, 1)[0], t * 1.0, t + 0.0,
-        ]  # fmt: skip
-        # A tensor that is fetched twice gives the same array twice, and some of these are the tensor itself.
-        graph = gr.get_default_graph()
-        fetches[name] = list(dict.fromkeys(graph.as_graph_element(f) for f in fetches[name]))
-    ready(sess)
-    expected = np.arange(6, dtype=F32).reshape(2, 3)
-    for _ in range(2):
-        for part in (*fetches.values(), fetches):
-            got = sess.run(part, {x: fed})
-            arrays = [a for v in got.values() for a in v] if isinstance(got, dict) else got
-            for i, array in enumerate(arrays):
-                before = [a.copy() for a in arrays[i + 1 :]]
-                assert array.flags.writeable
-                array[...] = -99
-                for a, b in zip(arrays[i + 1 :], before, strict=True):
-                    np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(fed, expected)
-    np.testing.assert_array_equal(sess.run(w), expected)
-    np.testing.assert_array_equal(sess.run(c), expected)
-
-
-def test_fetched_updates_belong_to_the_caller(sess: gr.Session) -> None:
-    v = vector()
-    x = gr.placeholder(gr.float32, (4,))
-    doubled = x * 2.0
-    fetches = [v.assign(doubled), doubled, gr.identity(doubled), gr.reshape(doubled, [2, 2]), x]
-    ready(sess)
-    fed = np.ones(4, F32)
-    for array in sess.run(fetches, {x: fed}):
-        array[...] = -1
-    np.testing.assert_array_equal(sess.run(v), [2, 2, 2, 2])
-    np.testing.assert_array_equal(fed, [1, 1, 1, 1])
-
-
-def test_a_fed_array_that_was_assigned_may_change_later(sess: gr.Session) -> None:
-    a, b, c, d = (gr.Variable(np.zeros((2, 3), F32)) for _ in range(4))
-    x = gr.placeholder(gr.float32, (2, 3))
-    y = gr.placeholder(gr.float32, (3, 2))
-    put = [a.assign(x), b.assign(gr.reshape(y, [2, 3])), c.assign(gr.transpose(y)), d.assign(gr.identity(x))]
-    fed_x, fed_y = np.full((2, 3), 1, F32), np.full((3, 2), 1, F32)
-    sess.run(put, {x: fed_x, y: fed_y})
-    fed_x[...] = fed_y[...] = 8
-    for got in sess.run([a, b, c, d]):
-        np.testing.assert_array_equal(got, np.ones((2, 3)))
-
-
-def test_an_initial_array_may_change_later(sess: gr.Session) -> None:
-    array = np.ones(3, F32)
-    v, c = gr.Variable(array), gr.constant(array)
-    array[:] = 5
-    ready(sess)
-    np.testing.assert_array_equal(sess.run(v), [1, 1, 1])
-    np.testing.assert_array_equal(sess.run(c), [1, 1, 1])
-    got = sess.run(v)
-    got[:] = 7
-    sess.run(v.initializer)
-    np.testing.assert_array_equal(sess.run(v), [1, 1, 1])
+# -- sessions ---------------------------------------------------------------------------------
 
 
 def test_state_belongs_to_the_session(device: str) -> None:
