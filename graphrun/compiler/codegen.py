@@ -156,12 +156,14 @@ def elementwise(
 ) -> str:
     """A kernel for a fused group; `in_place` tells which inputs lie where which outputs go.
 
-    Arguments: each input but those in place, the outputs, ``ulong n``.
+    Arguments: each input but those in place, the outputs, the group's scalars, ``ulong n``.
     """
+    scalars = group.scalars
     pointers = [f"y{in_place[k]}" if k in in_place else f"x{k}" for k in range(len(in_specs))]
     apart = [k for k in range(len(in_specs)) if k not in in_place]
     parameters = [_parameter(in_specs[k].dtype, f"x{k}", const=True) for k in apart]
     parameters += [_parameter(s.dtype, f"y{j}", const=False) for j, s in enumerate(outs)]
+    parameters += [f"const {dtype.compute} s{m}" for m, (_, dtype) in enumerate(scalars)]
     parameters.append("const ulong n")
     moved = [f"x{k}" for k in apart] + [f"y{j}" for j in range(len(outs))]
     setup = [f"    {p} += {p}_o;" for p in moved]
@@ -172,12 +174,17 @@ def elementwise(
         value = f"const {s.dtype.compute} a{k} = {load(s.dtype, pointers[k], mapped_index(m, 'i'))};"
         # One element for all is read once, outside of the loop.
         (hoisted if m is not None and not any(m.strides) else body).append(value)
+    taken = 0
     for j, instruction in enumerate(group.instructions):
         names = []
         for (kind, what), dtype in zip(instruction.operands, instruction.in_dtypes, strict=True):
-            names.append(
-                literal(what, dtype) if kind == "lit" else f"a{what}" if kind == "in" else f"t{what}"
-            )
+            if kind != "lit":
+                names.append(f"a{what}" if kind == "in" else f"t{what}")
+            elif scalars:
+                names.append(f"s{taken}")
+                taken += 1
+            else:
+                names.append(literal(what, dtype))
         code = expression(
             instruction.expr, instruction.attrs, instruction.in_dtypes, instruction.dtype, names
         )

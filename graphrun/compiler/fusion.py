@@ -4,7 +4,7 @@ A node joins the group of its consumers when all of them are in one group and of
 nothing is computed twice and no circle can arise.  If the run wants its value too, for a fetch or for a
 variable, the kernel stores it beside its own result.  An input that is a view (a transpose, a slice, a
 broadcast) is read through its index map, and the view itself disappears where nobody else needs it.
-Scalar constants become literals.
+Scalar constants become arguments of the kernel, so that groups which differ in them share one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from graphrun.compiler.ir import CONST, Node, Program, Value, constant_array
 from graphrun.device_names import runs_kernels
@@ -23,6 +25,7 @@ from graphrun.graph.opdef import OpDef
 MAX_INPUTS = 24
 MAX_INSTRUCTIONS = 200
 MAX_OUTPUTS = 8
+MAX_SCALARS = 32
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,20 @@ class Group:
     maps: tuple[AffineMap | None, ...]
     label: str
     extra: tuple[int, ...] = ()
+
+    @property
+    def scalars(self) -> list[tuple[np.generic, DType]]:
+        """The literals that a kernel takes as arguments, so that kernels which differ in them are one.
+
+        Empty where there are more than arguments allow; they are then written into the text.
+        """
+        found = [
+            (what, dtype)
+            for i in self.instructions
+            for (kind, what), dtype in zip(i.operands, i.in_dtypes, strict=True)
+            if kind == "lit"
+        ]
+        return found if len(found) <= MAX_SCALARS else []
 
     @property
     def results(self) -> tuple[int, ...]:

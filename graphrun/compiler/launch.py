@@ -74,11 +74,16 @@ class KernelCache:
 
 
 def _group_key(group: Group) -> Any:
-    # The bits of a literal, since 0.0 == -0.0 and NaN differs from itself.
+    in_text = not group.scalars
+
+    def operand(kind: str, what: Any) -> Any:
+        # The bits of a literal in the text, since 0.0 == -0.0 and NaN differs from itself.
+        return (kind, what) if kind != "lit" else (kind, what.tobytes() if in_text else None)
+
     return tuple(
         (
             i.op, attrs_key(i.attrs), i.dtype, i.in_dtypes,
-            tuple((k, v.tobytes() if k == "lit" else v) for k, v in i.operands),
+            tuple(operand(*o) for o in i.operands),
         )
         for i in group.instructions
     ), group.maps, group.extra  # fmt: skip
@@ -96,7 +101,8 @@ def fused_launch(
         lambda: _named("fused", codegen.elementwise(group, in_specs, outs, in_place)),
     )
     args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k not in in_place]
-    args += [("out", j) for j in range(len(outs))] + [("ulong", n)]
+    args += [("out", j) for j in range(len(outs))]
+    args += [(dtype.compute, value.item()) for value, dtype in group.scalars] + [("ulong", n)]
     flops = sum(i.expr.flops for i in group.instructions)
     global_size, local_size = sizes(n, max(1, flops // 4), capabilities)
     return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)
