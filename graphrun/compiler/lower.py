@@ -349,6 +349,13 @@ class _Lowering:
                 return self.state_place(key, node.specs[i], node.device)
         return None
 
+    def _home(self, node: Node) -> str:
+        """The device that a new value of a state is on; one variable's value for another needs no host."""
+        default = self.target.default
+        if node.op is STATE and runs_kernels(default) and self.target.capabilities[default] is not None:
+            return default
+        return node.device
+
     def _updates(self) -> None:
         plan = self.plan
         final: list[CopyStep] = []
@@ -357,15 +364,16 @@ class _Lowering:
             spec = node.specs[i]
             state = self.program.states.get(key)
             fits = state is None or state.specs[0] == spec
-            if not runs_kernels(node.device) or not fits:
+            device = self._home(node)
+            if not runs_kernels(device) or not fits:
                 # A state that changes its shape passes through the host, where arrays have any size.
                 plan.host_updates.append((key, self.fetch(value)))
                 continue
-            place = self.place(value, node.device)
-            target = self.state_place(key, spec, node.device)
+            place = self.place(value, device)
+            target = self.state_place(key, spec, device)
             if place.buffer != target.buffer:
-                final.append(CopyStep(node.device, place, target, self.origin(node)))
-            plan.device_updates.append((key, node.device))
+                final.append(CopyStep(device, place, target, self.origin(node)))
+            plan.device_updates.append((key, device))
         plan.steps += _without_conflicts(final, self)
 
     # -- buffers ------------------------------------------------------------------------------

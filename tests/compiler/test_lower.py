@@ -439,3 +439,12 @@ def test_peak_on_the_host() -> None:
         y = gr.sin(y)
     assert _plan("numpy", y, x=np.zeros(1000)).host_peak_bytes == 8000
     assert _plan("numpy", gr.reduce_sum(y), x=np.zeros(1000)).host_peak_bytes == 8000
+
+
+def test_one_variable_for_another_stays_on_the_device() -> None:
+    """Target networks: a copy within the device, also where both change in one run."""
+    a, b = _variable(np.ones(3), "a"), _variable(np.zeros(3), "b")
+    plan = _plan("null", b.assign(a).op)
+    assert _kinds(plan) == ["copy"] and not plan.host_updates
+    swap = _plan("null", a.assign(b), b.assign(a))
+    assert set(_kinds(swap)) <= {"copy", "down"} and not swap.host_updates
