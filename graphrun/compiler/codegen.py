@@ -309,12 +309,12 @@ def _flat_offset(dims: Sequence[tuple[int, int]], i: str) -> str:
     return mapped_index(AffineMap(tuple(d for d, _ in dims), tuple(s for _, s in dims)), i)
 
 
-def _pieces(reduce: Reduce, attrs: Mapping[str, Any], x: DType, out: DType, count: int) -> Mapping[str, Any]:
+def _pieces(reduce: Reduce, attrs: Mapping[str, Any], x: DType, out: DType) -> Mapping[str, Any]:
     compute = x.compute if not x.is_bool else out.compute
     neutral = reduce.neutral(x) if callable(reduce.neutral) else reduce.neutral
 
     def fill(code: str, **names: str) -> str:
-        return _fill(code, attrs, compute, out.compute, names, count=f"{count}L")
+        return _fill(code, attrs, compute, out.compute, names, count="gr_count")
 
     return {
         "type": compute,
@@ -328,12 +328,13 @@ def _pieces(reduce: Reduce, attrs: Mapping[str, Any], x: DType, out: DType, coun
 def reduce_kernel(
     reduce: Reduce, x: Spec, out: Spec, axes: Sequence[int], attrs: Mapping[str, Any], splits: int,
     stage: str, label: str,
-) -> str:  # fmt: skip
-    """A kernel for one stage of a reduction.
+) -> tuple[str, tuple[tuple[str, int], ...]]:  # fmt: skip
+    """A kernel for one stage of a reduction, and the sizes that are its last arguments.
 
     `stage` "all" reduces completely; "first" leaves ``splits`` partial results for each output, laid out
     (splits, outputs), in the accumulator's type; "second" reduces those.  Arguments: input, output,
-    ``ulong n`` (work units: outputs, or outputs times splits).
+    ``ulong n`` (work units: outputs, or outputs times splits), then the sizes: what the size of the first
+    axis decides is not in the text, so that another batch size needs no other kernel.
     """
     shape: Sequence[int] = x.shape  # type: ignore[assignment]
     kept, reduced = reduction_layout(shape, axes)
@@ -341,23 +342,24 @@ def reduce_kernel(
     outputs = math.prod(d for d, _ in kept)
     # The mean of an empty axis divides by zero, so the count must not be rounded up to one.
     count = math.prod(shape[a] for a in axes)
-    p = _pieces(reduce, attrs, x.dtype, out.dtype, count)
+    p = _pieces(reduce, attrs, x.dtype, out.dtype)
     t = p["type"]
     lines = [f"// {label}, {stage}"]
     if stage == "second":
         lines += [
             f"__kernel void GR_KERNEL(__global const {t} *x, const ulong x_o, "
-            f"{_parameter(out.dtype, 'y', False)}, const ulong n) {{",
+            f"{_parameter(out.dtype, 'y', False)}, const ulong n, ",
+            "const int gr_splits, const long gr_count) {",
             "    x += x_o; y += y_o;",
             "    GR_FOR(i, n) {",
             f"        {t} acc = x[i];",
-            f"        for (int s = 1; s < {splits}; ++s) {{ const {t} v = x[(ulong)s * n + i];"
+            f"        for (int s = 1; s < gr_splits; ++s) {{ const {t} v = x[(ulong)s * n + i];"
             f" acc = {p['combine']('acc', 'v')}; }}",
             f"        {store(out.dtype, 'y', 'i', p['finish']('acc'))}",
             "    }",
             "}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n", (("int", splits), ("long", count))
     partial = stage == "first"
     out_parameter = (
         f"__global {t} *restrict y, const ulong y_o" if partial else _parameter(out.dtype, "y", False)
@@ -367,21 +369,27 @@ def reduce_kernel(
         return f"y[{at}] = {value};" if partial else store(out.dtype, "y", at, p["finish"](value))
 
     lines += [
-        f"__kernel void GR_KERNEL({_parameter(x.dtype, 'x', True)}, {out_parameter}, const ulong n) {{",
+        f"__kernel void GR_KERNEL({_parameter(x.dtype, 'x', True)}, {out_parameter}, const ulong n,",
+        "    const ulong gr_units, const long gr_outputs, const long gr_length, const long gr_part,",
+        "    const long gr_count) {",
         "    x += x_o; y += y_o;",
     ]
     share = -(-length // splits) if partial else length
-    inner_kept = bool(kept) and kept[-1][1] == 1 and length > 1
-    if inner_kept:
-        lines += _column_loop(p, x.dtype, kept, reduced, outputs, length, share, partial, result)
+    units = column_units(shape, axes)
+    if units is not None:
+        lines += _column_loop(p, x.dtype, kept, reduced, partial, result)
     else:
-        lines += _row_loop(p, x.dtype, kept, reduced, outputs, length, share, partial, result)
-    return "\n".join(lines + ["}"]) + "\n"
+        units = max(outputs, 1)
+        lines += _row_loop(p, x.dtype, kept, reduced, share, partial, result)
+    sizes = (
+        ("ulong", units), ("long", outputs), ("long", length), ("long", share), ("long", count),
+    )  # fmt: skip
+    return "\n".join([*lines, "}"]) + "\n", sizes
 
 
 def _row_loop(
-    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, outputs: int, length: int, share: int,
-    partial: bool, result: Callable[[str, str], str],
+    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, share: int, partial: bool,
+    result: Callable[[str, str], str],
 ) -> list[str]:  # fmt: skip
     """One work unit for each output: LANES sums run side by side along the reduced elements."""
     t = p["type"]
@@ -389,12 +397,12 @@ def _row_loop(
     lines = ["    GR_UNITS(u, n) {"]
     if partial:
         lines += [
-            f"        const ulong i = u % {max(outputs, 1)}UL; const ulong part = u / {max(outputs, 1)}UL;",
-            f"        const long begin = part * {share}L;",
-            f"        const long end = min(begin + {share}L, {length}L);",
+            "        const ulong i = u % gr_units; const ulong part = u / gr_units;",
+            "        const long begin = part * gr_part;",
+            "        const long end = min(begin + gr_part, gr_length);",
         ]
     else:
-        lines += ["        const ulong i = u;", f"        const long begin = 0, end = {length}L;"]
+        lines += ["        const ulong i = u;", "        const long begin = 0, end = gr_length;"]
     lines += [f"        const long base = {_flat_offset(kept, 'i')};", f"        {t} acc = {p['neutral']};"]
     if share >= 2 * LANES:
         lines += [
@@ -431,28 +439,26 @@ COLUMN_BLOCK = 64
 
 
 def _column_loop(
-    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, outputs: int, length: int, share: int,
-    partial: bool, result: Callable[[str, str], str],
+    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, partial: bool,
+    result: Callable[[str, str], str],
 ) -> list[str]:  # fmt: skip
     """One work unit for a block of neighbouring outputs: each reduced row adds to all of them."""
     t = p["type"]
     width = kept[-1][0]
     blocks = -(-width // COLUMN_BLOCK)
-    outer = outputs // width
-    units = outer * blocks
     outer_offset = _flat_offset(kept[:-1], "o") if len(kept) > 1 else "0"
     row = _flat_offset(reduced, "r")
     value = p["map"](load(dtype, "x", "at + l"))
     lines = ["    GR_UNITS(u, n) {"]
     if partial:
         lines += [
-            f"        const ulong unit = u % {units}UL; const ulong part = u / {units}UL;",
-            f"        const long begin = part * {share}L;",
-            f"        const long end = min(begin + {share}L, {length}L);",
-            f"        const long to = part * {outputs}L;",
+            "        const ulong unit = u % gr_units; const ulong part = u / gr_units;",
+            "        const long begin = part * gr_part;",
+            "        const long end = min(begin + gr_part, gr_length);",
+            "        const long to = part * gr_outputs;",
         ]
     else:
-        lines += [f"        const ulong unit = u; const long begin = 0, end = {length}L; const long to = 0;"]
+        lines += ["        const ulong unit = u; const long begin = 0, end = gr_length; const long to = 0;"]
     lines += [
         f"        const long o = unit / {blocks}UL; const long c = (unit % {blocks}UL) * {COLUMN_BLOCK}L;",
         f"        const int m = min((long){COLUMN_BLOCK}, {width}L - c);",
@@ -491,23 +497,23 @@ def column_units(shape: Sequence[int], axes: Sequence[int]) -> int | None:
 def arg_kernel(reduce: Reduce, x: Spec, out: Spec, axis: int, attrs: Mapping[str, Any], label: str) -> str:
     """A kernel for argmax and the like: the first index that nothing beats.
 
-    Arguments as in `reduce_kernel`.
+    Arguments: input, output, ``ulong n`` (outputs), ``long`` length of the axis.
     """
     shape: Sequence[int] = x.shape  # type: ignore[assignment]
     kept, reduced = reduction_layout(shape, (axis,))
-    p = _pieces(reduce, attrs, x.dtype, x.dtype, shape[axis])
+    p = _pieces(reduce, attrs, x.dtype, x.dtype)
     t = x.dtype.compute
     at = f"base + {_flat_offset(reduced, 'r')}"
     return "\n".join([
         f"// {label}",
         f"__kernel void GR_KERNEL({_parameter(x.dtype, 'x', True)}, {_parameter(out.dtype, 'y', False)}, "
-        "const ulong n) {",
+        "const ulong n, const long gr_length) {",
         "    x += x_o; y += y_o;",
         "    GR_UNITS(i, n) {",
         f"        const long base = {_flat_offset(kept, 'i')};",
         "        long best = 0;",
         f"        {t} top = {load(x.dtype, 'x', 'base')};",
-        f"        for (long r = 1; r < {shape[axis]}L; ++r) {{",
+        "        for (long r = 1; r < gr_length; ++r) {",
         f"            const {t} v = {load(x.dtype, 'x', at)};",
         f"            if ({p['combine']('top', 'v')}) {{ best = r; top = v; }}",
         "        }",

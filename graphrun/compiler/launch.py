@@ -161,7 +161,8 @@ def _reduce_launches(
     if reduce.arg:
         name, text = _named("arg", codegen.arg_kernel(reduce, x, out, axes[0], node.attrs, label))
         sized = sizes(outputs, length, capabilities)
-        return [KernelLaunch(name, text, (*inout, ("ulong", outputs)), *sized, label, outputs * length)], ()
+        args: tuple[tuple[str, Any], ...] = (*inout, ("ulong", outputs), ("long", length))
+        return [KernelLaunch(name, text, args, *sized, label, outputs * length)], ()
     units = codegen.column_units(shape, axes)
     units = outputs if units is None else units
     wanted = REDUCE_UNITS_PER_CU[capabilities.kind] * capabilities.compute_units
@@ -169,21 +170,22 @@ def _reduce_launches(
     if capabilities.kind == "gpu" and length >= MIN_SPLIT_LENGTH // 16:
         splits = max(splits, min(wanted // max(units, 1), length // 32))
     if splits <= 1:
-        text = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, 1, "all", label)
+        text, last = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, 1, "all", label)
         name, text = _named("reduce", text)
         sized = sizes(units, length * outputs // max(units, 1), capabilities)
-        return [KernelLaunch(name, text, (*inout, ("ulong", units)), *sized, label, outputs * length)], ()
+        args = (*inout, ("ulong", units), *last)
+        return [KernelLaunch(name, text, args, *sized, label, outputs * length)], ()
     splits = -(-length // -(-length // splits))  # no part is empty
-    first = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "first", label)
-    second = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "second", label)
+    first, last1 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "first", label)
+    second, last2 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "second", label)
     accumulator_bytes = {"double": 8, "long": 8, "ulong": 8}.get(x.dtype.compute, 4)
     name1, text1 = _named("reduce", first)
     name2, text2 = _named("reduce", second)
     n = units * splits
     return [
-        KernelLaunch(name1, text1, (("in", 0), ("scratch", 0), ("ulong", n)),
+        KernelLaunch(name1, text1, (("in", 0), ("scratch", 0), ("ulong", n), *last1),
                      *sizes(n, length * outputs // n, capabilities), label, outputs * length),
-        KernelLaunch(name2, text2, (("scratch", 0), ("out", 0), ("ulong", outputs)),
+        KernelLaunch(name2, text2, (("scratch", 0), ("out", 0), ("ulong", outputs), *last2),
                      *sizes(outputs, splits, capabilities), f"{label} (second stage)"),
     ], (splits * outputs * accumulator_bytes,)  # fmt: skip
 
