@@ -142,13 +142,13 @@ def as_dtype(value: Any) -> DType:
         return value
     try:
         return _ALIASES[value]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):  # ValueError: a buffer that cannot be hashed
         pass
     try:
         if value is None:  # NumPy's default dtype, and nobody's wish
             raise TypeError
         return _ALIASES[np.dtype(value).newbyteorder("=")]
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         known = ", ".join(d.name for d in ALL)
         raise DTypeError(
             message(f"no such dtype: {value!r}", expected=f"one of {known}, or NumPy's for them")

@@ -128,7 +128,8 @@ def message(
 def missing_extra(library: str, extra: str, purpose: str) -> MissingExtraError:
     """Return the one clear line for an optional library that is not installed."""
     return MissingExtraError(
-        f"{purpose} needs {library}, which is not installed: pip install 'graphrun[{extra}]'"
+        f"{purpose} needs {library}, which is not installed: pip install {library}"
+        f" (it is in graphrun's extra '{extra}')"
     )
 
 

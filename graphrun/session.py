@@ -190,7 +190,7 @@ class Session:
         key: Any = tuple(fetches) if type(fetches) is list else fetches
         try:
             handler = self._handlers.get((type(fetches), key))
-        except TypeError:  # something in it cannot be hashed, as a list in a list
+        except (TypeError, ValueError):  # something in it cannot be hashed, as a list in a list
             handler = None
         if handler is None:
             self._check_open()

@@ -71,7 +71,10 @@ def test_layout() -> None:
 
 def test_missing_extra() -> None:
     fault = errors.missing_extra("matplotlib", "plot", "a plot")
-    assert str(fault) == "a plot needs matplotlib, which is not installed: pip install 'graphrun[plot]'"
+    assert str(fault) == (
+        "a plot needs matplotlib, which is not installed: pip install matplotlib"
+        " (it is in graphrun's extra 'plot')"
+    )
     assert isinstance(fault, ImportError)
 
 

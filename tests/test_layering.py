@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -287,6 +288,8 @@ def forbidden_text(folders: list[Path]) -> re.Pattern[str]:
 
 
 def repository_files() -> list[Path]:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed: which files belong to the repository is not known")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         pytest.skip("not a git checkout: which files belong to the repository is not known")

@@ -142,14 +142,16 @@ def test_editable_install_finds_the_kernels(source_copy: Path, tmp_path: Path, m
     run(sys.executable, "-c", build, str(dist), cwd=source_copy)
     site = unpack(dist)
 
-    # An editable install of graphrun that this environment may have already has a finder of the same
-    # name, which would answer instead.
+    # An install of graphrun that this environment may have already, editable or not, would answer instead.
     activate = (
         "import site, sys\n"
+        "before = list(sys.path)\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
         "for name in [n for n in sys.modules if n.startswith('__editable__')]: del sys.modules[name]\n"
         f"sys.path.insert(0, {str(site)!r})\n"
         f"site.addsitedir({str(site)!r})\n"
+        "sys.path[:] = [p for p in sys.path if p not in before] + before\n"
+        "sys.meta_path.sort(key=lambda finder: 'editable' not in repr(finder).lower())\n"
     )
     printed = run(sys.executable, "-c", activate + REPORT, cwd=tmp_path).splitlines()
     assert source_copy in Path(printed[0]).parents

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -504,3 +507,40 @@ def test_names_in_run(sess: gr.Session) -> None:
     with pytest.raises(ExecutionError, match="gather 'bad'"):
         with gr.device("/cpu:0"):
             sess.run(gr.gather([1.0, 2.0], [5], name="bad"))
+
+
+def test_members_of_a_group_run() -> None:
+    """What a group only waits for is run too, so its error is told and no variable changes."""
+    w = gr.Variable([1.0, 2.0], name="w")
+    index = gr.placeholder(gr.int32, (), name="index")
+    both = gr.group(w.assign(w * 2.0), gr.gather(w, index))
+    with gr.Session() as session:
+        session.run(gr.global_variables_initializer())
+        with pytest.raises(gr.errors.ExecutionError, match="the index is 7, out of range"):
+            session.run(both, {index: 7})
+        np.testing.assert_array_equal(session.run(w), [1, 2])
+        session.run(both, {index: 1})
+        np.testing.assert_array_equal(session.run(w), [2, 4])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_forked_process_is_told(device: str) -> None:
+    """An OpenCL driver hangs in a forked child; there it is an error, and NumPy goes on."""
+    if device == "cpu:0":
+        pytest.skip("NumPy survives a fork")
+    code = """
+import os, numpy as np, graphrun as gr
+x = gr.placeholder(gr.float32, (3,)); y = x * 2
+s = gr.Session(device=DEVICE); s.run(y, {x: np.ones(3)})
+if os.fork() == 0:
+    for use in (lambda: s.run(y, {x: np.ones(3)}), lambda: gr.Session(device=DEVICE)):
+        try: use()
+        except gr.errors.DeviceError as error: print(str(error).splitlines()[0], flush=True)
+    print(gr.Session().run(y, {x: np.ones(3)}), flush=True); os._exit(0)
+os.wait()
+""".replace("DEVICE", repr(device))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    told = f"this process was forked from one that had opened {device}"
+    assert done.stdout.splitlines() == [told, told, "[2. 2. 2.]"], done.stderr

@@ -63,6 +63,9 @@ def prune(
         program.nodes.append(node)
         for t in op.outputs:
             value_of.setdefault(t, (node, t.index))
-    program.kept = [value_of[t] for f in fetches if isinstance(f, Operation) for t in f.outputs]
+    # What is merely waited for, as the members of a group, is run too; writes are, as updates.
+    waited_for = [c for op in node_of for c in op.control_inputs if not c.opdef.side_effect]
+    run_only = dict.fromkeys([f for f in fetches if isinstance(f, Operation)] + waited_for)
+    program.kept = [value_of[t] for op in run_only if op in node_of for t in op.outputs]
     program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
     return program, node_of

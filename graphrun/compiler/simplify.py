@@ -141,15 +141,15 @@ def divide_by_one(node: Node, _: _Builder) -> Value | None:
 def subtract_zero(node: Node, _: _Builder) -> Value | None:
     """x - 0 -> x: exact, -0.0 - 0.0 is -0.0."""
     a, b = node.inputs
-    zero = _filled_with(b, 0) and not np.signbit(_first(b))
+    zero = _filled_with(b, 0) and not np.any(np.signbit(_source(b)))
     return a if zero and _spec(a) == node.specs[0] else None
 
 
-def _first(value: Value) -> Any:
+def _source(value: Value) -> Any:
     node = value[0]
     while node.inputs:
         node = node.inputs[0][0]
-    return node.attrs["value"].array.reshape(-1)[0]
+    return node.attrs["value"].array
 
 
 @rule("add")

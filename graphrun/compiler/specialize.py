@@ -115,7 +115,12 @@ def specialize(program: Program, found: Found | None = None) -> Program:
         if node.op is ADVANCE:
             counter, drawn = node.inputs
             pure = get_op(node.origin.opdef.pure)  # type: ignore[union-attr, arg-type]
-            blocks = constant_node(np.int64(pure.advance(drawn[0].specs[drawn[1]])), node.origin)  # type: ignore[misc]
+            count = pure.advance(drawn[0].specs[drawn[1]])  # type: ignore[misc]
+            if count > np.iinfo(np.int64).max:
+                raise ShapeError(
+                    message("more random numbers than a stream has", where=node.name, site=node.site)
+                )
+            blocks = constant_node(np.int64(count), node.origin)
             new = Node(get_op("add"), [counter, (blocks, 0)], {}, node.specs, node.origin, node.device)
             nodes += [blocks, new]
             replaced[(node, 0)] = (new, 0)

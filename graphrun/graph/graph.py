@@ -105,6 +105,8 @@ class Graph:
         A name that ends in ``/`` is entered again as it is; None or an empty one leaves all scopes.
         Yields the scope's full name with the slash.
         """
+        if name is not None and not isinstance(name, str):
+            raise GraphError(message(f"a scope is named by a string, got {name!r}"))
         if not name:
             return self._set_scope("name", "", "")
         if not _VALID_SCOPE.match(name) or (not self._scope and not _VALID_NAME.match(name)):
@@ -132,6 +134,8 @@ class Graph:
             raise GraphError(
                 message(f"control_dependencies takes a list, got {inputs!r}", fix="control_dependencies([x])")
             )
+        if not isinstance(inputs, Iterable):
+            raise GraphError(message(f"control_dependencies takes a list of operations, got {inputs!r}"))
         ops = list(self._controls)
         for item in inputs:
             element = self.as_graph_element(item)
@@ -199,6 +203,10 @@ class Graph:
                         fix="build both inside of the same `with graph.as_default():` block",
                     )
                 )
+        if name is not None and not isinstance(name, str):
+            raise GraphError(
+                message(f"an operation is named by a string, got {name!r}", where=opdef.name, site=site)
+            )
         # A name that ends in "/" is that of an existing scope, and is taken as it is (TensorFlow's rule).
         if name and name.endswith("/"):
             wanted, full = name[:-1], None

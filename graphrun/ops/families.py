@@ -11,11 +11,12 @@ from typing import Any
 
 from graphrun import dtypes
 from graphrun.dtypes import DType
-from graphrun.errors import DTypeError, RuleError
+from graphrun.errors import DTypeError, RuleError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor, partial_value
 from graphrun.graph.descriptor import Expr, Reduce, Spec
 from graphrun.graph.node import Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
+from graphrun.graph.site import user_site
 from graphrun.shapes import broadcast, normalize_axes, reduce_shape
 
 # What an operation accepts, by name: the words that its messages use too.
@@ -227,8 +228,17 @@ def static_axes(x: Tensor, axis: Any, op_name: str) -> Any:
         return apply("stack", [convert_to_tensor(a) for a in axis], {"axis": 0})
     import numpy as np
 
-    array = np.asarray(axis)
-    items = tuple(int(a) for a in array.reshape(-1)) if array.size else ()
+    try:
+        array = np.asarray(axis)
+    except ValueError:  # a ragged list
+        array = np.asarray(None)
+    if array.size and array.dtype.kind not in "iu":
+        raise DTypeError(
+            message(
+                f"axis is {axis!r}", where=op_name, site=user_site(), expected="an int, or several, or None"
+            )
+        )
+    items = tuple(int(a) for a in array.reshape(-1))
     if x._shape is None:
         return items
     try:

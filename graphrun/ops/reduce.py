@@ -199,12 +199,13 @@ def _prod_gradient_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spe
     absent = build("cast", [nought], {"dtype": dtype})
     zeros = build("sum", [absent], over)
     filled = build("add", [x, absent])  # 1 in place of 0
-    product = build("multiply", [dy, build("prod", [filled], over)])
+    total = build("prod", [filled], over)
+    product = build("multiply", [dy, total])
     nothing = build("subtract", [absent, absent])
     one_at_most = build("equal", [zeros, build("square", [zeros])])
     alone = build("select", [one_at_most, product, nothing])
     none = build("logical_not", [build("cast", [zeros], {"dtype": dtypes.bool_})])
-    others = build("select", [none, build("divide", [product, filled]), nothing])
+    others = build("select", [none, build("multiply", [dy, build("divide", [total, filled])]), nothing])
     return build("select", [nought, alone, others])
 
 

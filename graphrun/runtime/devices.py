@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from graphrun.device_names import NUMPY
@@ -38,7 +39,21 @@ def get_device(name: str) -> Any:
         )
     from graphrun.runtime.opencl.device import open_device
 
-    return open_device(int(index))
+    device = open_device(int(index))
+    if device.process != os.getpid():
+        raise forked(name)
+    return device
+
+
+def forked(names: str) -> DeviceError:
+    """The error of a process that inherited an open device; a driver's threads do not survive a fork."""
+    return DeviceError(
+        message(
+            f"this process was forked from one that had opened {names}",
+            expected="a process that opens the device itself: drivers do not survive a fork",
+            fix="use NumPy there (device='cpu:0'), or multiprocessing's 'spawn' start method",
+        )
+    )
 
 
 def capabilities(name: str) -> Capabilities:

@@ -55,12 +55,16 @@ def diagnose(refresh: bool = False, selftests: SelfTests | None = None) -> Diagn
     Parameters
     ----------
     refresh : bool
-        Try every device again instead of believing the last verdict.
+        Try every device again instead of believing the last verdict.  Failures are never believed here.
     selftests : mapping, optional
         Results of the kernel families: device name -> family -> (ok, detail).
     """
     devices = tuple(discover.reports(refresh=refresh, warn=False))
     failure, fix = discover.listing_failure()
+    if not refresh and (failure or not all(d.working for d in devices)):
+        # Who asks has most likely just mended something, and must not get a remembered answer.
+        devices = tuple(discover.reports(refresh=True, warn=False))
+        failure, fix = discover.listing_failure()
     return Diagnosis(
         python=f"{platform.python_version()} ({platform.python_implementation()}, {sys.executable})",
         system=f"{platform.system()} {platform.release()}, {platform.machine()}",

@@ -8,6 +8,7 @@ from an exception back to the step, so the happy path pays nothing for good mess
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from graphrun.compiler.plan import (
 from graphrun.compiler.state import uninitialized
 from graphrun.errors import ExecutionError, GraphrunError, RuleError, message
 from graphrun.graph.descriptor import Spec
+from graphrun.runtime.devices import forked
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
 
@@ -70,6 +72,7 @@ class BoundPlan:
         ]
         self.update_specs = [plan.state_specs[key] for key, _ in plan.host_updates]
         self.uses_devices = bool(plan.devices)
+        self._process = os.getpid()
         writes = bool(plan.host_updates or plan.device_updates)
         # Fixed buffers admit one run at a time; a run that changes state must not lose another's change.
         self._lock = store.lock if writes or self.uses_devices else None
@@ -193,7 +196,8 @@ class BoundPlan:
             + [f"    {line}" for line in [*lines, *self._results()]]
         )
         exec(compile(source, "<graphrun plan>", "exec"), names)
-        return names["run"]
+        # Not left in its own globals: that circle would keep buffers until the collector comes by.
+        return names.pop("run")
 
     def _results(self) -> list[str]:
         """The last lines: fetched values, and the new values of states on the host."""
@@ -237,6 +241,8 @@ class BoundPlan:
 
     def run(self, feeds: Sequence[Any]) -> tuple[Any, ...]:
         """Run the plan on arrays of the plan's shapes and dtypes; return the fetched values."""
+        if self.uses_devices and os.getpid() != self._process:
+            raise forked(", ".join(self.plan.devices))
         if self._lock is None:
             return self._guarded(feeds, self._states() if self.host_cells else ())[0]
         with self._lock:

@@ -179,3 +179,18 @@ def test_sum_to_shape_of_the_same_shape_is_the_tensor() -> None:
 def test_sum_to_shape_faults() -> None:
     with pytest.raises(gr.errors.ShapeError, match=r"\(2, 3\) cannot be summed to shape \(2,\)"):
         sum_to_shape(gr.zeros([2, 3]), (2,))
+
+
+@pytest.mark.parametrize("axis", [0.7, [1.9], "0", True, float("nan"), [[1], [1, 2]], {1}])
+def test_axis_is_an_int(axis: Any) -> None:
+    with pytest.raises(
+        gr.errors.DTypeError, match=r"^sum: axis is (?s:.*)test_reduce\.py:\d+(?s:.*)expected an int"
+    ):
+        gr.reduce_sum(gr.ones([2, 2]), axis)
+
+
+def test_gradient_of_a_product_does_not_overflow_on_the_way(device: str) -> None:
+    x = gr.placeholder(gr.float32, (2,))
+    (g,) = gr.gradients(gr.reduce_prod(x) * 1e20, x)
+    with gr.Session(device=device) as session:
+        np.testing.assert_allclose(session.run(g, {x: [1e10, 1e10]}), [1e30, 1e30], rtol=1e-5)

@@ -77,7 +77,7 @@ def install_pocl() -> str:
 def no_platform() -> str:
     """Return what to do where no driver announces itself at all."""
     if sys.platform == "linux":
-        return f"{install_pocl()}\nor: pip install 'graphrun[pocl]'"
+        return f"{install_pocl()}\nor: pip install pocl-binary-distribution"
     return install_pocl()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ class OpenCLDevice:
 
     def __init__(self, report: discover.DeviceReport, handle: Any) -> None:
         self.name = report.name
+        self.process = os.getpid()
         self.report = report
         self.capabilities: Capabilities = report.capabilities
         try:
