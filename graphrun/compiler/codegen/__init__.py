@@ -1,0 +1,18 @@
+"""OpenCL C from descriptors: elementwise groups, reductions and index kernels.
+
+Each function returns the text of one kernel that is called ``GR_KERNEL``; the lowering gives it a name
+made of its text, so that equal kernels are built once.  Every tensor is a pointer and a ``ulong`` offset
+in elements.  A loop over ``n`` elements is written once as ``GR_FOR``: contiguous chunks for each
+work-item on CPUs, where the inner loop vectorizes, and a grid stride on GPUs, where neighbours read
+neighbours.  ``GR_UNITS`` is the same for larger pieces of work.
+"""
+
+from graphrun.compiler.codegen.elementwise import elementwise
+from graphrun.compiler.codegen.index import index_kernel
+from graphrun.compiler.codegen.reduce import arg_kernel, column_units, reduce_kernel, reduction_layout
+from graphrun.compiler.codegen.text import PRELUDE, literal, mapped_index
+
+__all__ = [
+    "PRELUDE", "arg_kernel", "column_units", "elementwise", "index_kernel", "literal", "mapped_index",
+    "reduce_kernel", "reduction_layout",
+]  # fmt: skip

@@ -1,0 +1,168 @@
+"""What all generated kernels share: the prelude, literals, expressions, loads and stores, indices."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrun.dtypes import DType
+from graphrun.graph.descriptor import AffineMap, Expr
+
+PRELUDE = """\
+static inline float gr_half(const float a) {
+    ushort bits;
+    vstore_half(a, 0, (half *)&bits);
+    return vload_half(0, (const half *)&bits);
+}
+
+#if GR_CHUNKED
+#define GR_SHARE(n) \\
+    const ulong gr_share = (((n) + get_global_size(0) - 1) / get_global_size(0) + 15) & ~(ulong)15; \\
+    const ulong gr_first = get_global_id(0) * gr_share; \\
+    const ulong gr_last = gr_first + gr_share < (n) ? gr_first + gr_share : (n);
+#define GR_FOR(i, n) \\
+    GR_SHARE(n) \\
+    for (ulong i = gr_first; i < gr_last; ++i)
+#define GR_UNITS(u, n) \\
+    const ulong gr_share = ((n) + get_global_size(0) - 1) / get_global_size(0); \\
+    const ulong gr_first = get_global_id(0) * gr_share; \\
+    const ulong gr_last = gr_first + gr_share < (n) ? gr_first + gr_share : (n); \\
+    for (ulong u = gr_first; u < gr_last; ++u)
+#else
+#define GR_FOR(i, n) for (ulong i = get_global_id(0); i < (n); i += get_global_size(0))
+#define GR_UNITS(u, n) GR_FOR(u, n)
+#endif
+"""
+
+_CALL = re.compile(r"\b(gr_[a-z0-9_]+)\(")
+_LETTER = re.compile(r"\b([a-f])\b(?!\()")
+
+
+def literal(value: Any, dtype: DType) -> str:
+    """A C literal of the exact value, in the compute type of `dtype`."""
+    if dtype.is_bool:
+        return "((uchar)1)" if value else "((uchar)0)"
+    if dtype.is_floating:
+        x = float(value)
+        if math.isnan(x):
+            text = "NAN"
+        elif math.isinf(x):
+            text = "INFINITY" if x > 0 else "-INFINITY"
+        else:
+            text = x.hex() + ("" if dtype.compute == "double" else "f")
+        return f"(({dtype.compute}){text})"
+    x = int(value)
+    if x == -(2**63):
+        return "((long)(-9223372036854775807L - 1))"
+    suffix = {"long": "L", "ulong": "UL", "uint": "U"}.get(dtype.compute, "")
+    if dtype.compute == "int" and x == -(2**31):
+        return "((int)(-2147483647 - 1))"
+    return f"(({dtype.compute}){x}{suffix})"
+
+
+def attribute(value: Any, compute: str) -> str:
+    """An attribute of an operation as C text, in braces of an `Expr`."""
+    if isinstance(value, bool | np.bool_):
+        return "1" if value else "0"
+    if isinstance(value, int | np.integer):
+        return f"(({compute}){int(value)}{'L' if abs(int(value)) > 2**31 - 1 else ''})"
+    if isinstance(value, float | np.floating):
+        x = float(value)
+        text = "NAN" if math.isnan(x) else ("-" if x < 0 else "") + "INFINITY" if math.isinf(x) else x.hex()
+        return f"(({compute}){text})"
+    if isinstance(value, DType):
+        return value.compute
+    return str(value)
+
+
+def expression(
+    expr: Expr, attrs: Mapping[str, Any], in_dtypes: Sequence[DType], out_dtype: DType, names: Sequence[str]
+) -> str:
+    """The C expression of an `Expr` with its operands' names put in."""
+    compute = next((d.compute for d in in_dtypes if not d.is_bool), out_dtype.compute)
+    code = expr.code(attrs, in_dtypes, out_dtype) if callable(expr.code) else expr.code
+    return fill(code, attrs, compute, out_dtype.compute, dict(zip("abcdef", names, strict=False)))
+
+
+def fill(
+    code: str, attrs: Mapping[str, Any], compute: str, out: str, names: Mapping[str, str], **extra: Any
+) -> str:
+    if "{" in code or "}" in code:
+        values = {k: attribute(v, compute) for k, v in attrs.items()}
+        code = code.format(**values, T=compute, O=out, **extra)
+    code = _CALL.sub(lambda m: f"{m[1]}_{compute}(", code)
+    pattern = _LETTER if set(names) <= set("abcdef") else re.compile(rf"\b({'|'.join(names)})\b(?!\()")
+    return pattern.sub(lambda m: names.get(m[1], m[1]), code)
+
+
+def load(dtype: DType, pointer: str, index: str) -> str:
+    """Read one element in its compute type."""
+    if dtype.storage == "half":
+        return f"vload_half({index}, {pointer})"
+    return f"{pointer}[{index}]"
+
+
+def store(dtype: DType, pointer: str, index: str, value: str) -> str:
+    """Write one element given in its compute type."""
+    if dtype.storage == "half":
+        return f"vstore_half({value}, {index}, {pointer});"
+    return f"{pointer}[{index}] = {value};"
+
+
+def mapped_index(m: AffineMap | None, i: str) -> str:
+    """The input's index for flat output index `i`."""
+    if m is None:
+        return i
+    if 0 in m.dims:
+        return "0"  # nothing is read
+    terms = [f"{m.offset}L"] if m.offset else []
+    rest = math.prod(m.dims)
+    for k, (d, s) in enumerate(zip(m.dims, m.strides, strict=True)):
+        rest //= d
+        if s == 0:
+            continue
+        coordinate = f"(long)({i})" if rest == 1 else f"(long)({i}) / {rest}L"
+        if k > 0:
+            coordinate = f"({coordinate}) % {d}L"
+        terms.append(f"({coordinate}) * {s}L" if s != 1 else f"({coordinate})")
+    return " + ".join(terms) if terms else "0"
+
+
+def parameter(dtype: DType, name: str, const: bool, restrict: bool = True) -> str:
+    qualifier = "const " if const else ""
+    return (
+        f"__global {qualifier}{dtype.storage} *{'restrict ' if restrict else ''}{name}, const ulong {name}_o"
+    )
+
+
+# Shorter rows are not worth a loop of their own.
+MIN_ROW = 4
+
+
+def row_width(maps: Sequence[AffineMap | None]) -> int:
+    """The longest run of outputs along which every map is a line; 0 where there is no map to speak of."""
+    width = 0
+    for m in maps:
+        if m is not None and any(m.strides) and 0 not in m.dims:
+            width = math.gcd(width, m.dims[-1])
+    return width
+
+
+def row_loops(width: int, setup: Sequence[str], body: Sequence[str]) -> list[str]:
+    """A loop over rows of `width` outputs and one along each, in which indices are lines: it vectorizes."""
+    return [
+        "    GR_SHARE(n)",
+        f"    for (ulong gr_row = gr_first / {width}UL; gr_row * {width}UL < gr_last; ++gr_row) {{",
+        f"        const ulong gr_base = gr_row * {width}UL;",
+        *[f"        {line}" for line in setup],
+        "        const ulong gr_from = max(gr_first, gr_base);",
+        f"        const ulong gr_to = min(gr_last, gr_base + {width}UL);",
+        "        for (ulong i = gr_from; i < gr_to; ++i) {",
+        *[f"            {line}" for line in body],
+        "        }",
+        "    }",
+    ]
