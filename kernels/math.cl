@@ -1,8 +1,12 @@
-// Scalar helpers with NumPy's semantics, included once at the top of every generated program.
+// Helpers with NumPy's semantics, included once at the top of every generated program.
 //
 // Names:       gr_<name>_<T>, T one of char, uchar, short, int, uint, long, ulong, float, and double
 //              where the program is built with GR_FP64 defined.  T is the type of the values; the
-//              predicates (isnan, ...) and the condition of where are uchar holding 0 or 1.
+//              predicates (lt, isnan, ...) and the condition of where are uchar holding 0 or 1.
+// Vectors:     T may be a vector of N = 4, 8 or 16 of these, where the program asks for them, since what
+//              nobody calls takes time to read too: GR_VECTOR_float<N>, GR_VECTOR_double<N>, and
+//              GR_VECTOR_int<N> for all integer types.  Conditions are then uchar<N>.  Scalars and
+//              vectors come from one text, and so do their bits.
 // Assumptions: no -cl-fast-relaxed-math and no -cl-finite-math-only: NaN, infinity and the sign of zero
 //              mean something here, and exp rounds by adding a magic number.
 // Tunables:    none.
@@ -54,16 +58,49 @@
 #endif
 
 // ---- every type ----------------------------------------------------------------------------------
+// S is the scalar type, I an integer type as wide as T, N the number of lanes or nothing.  A comparison
+// is 1 where true for scalars and -1 for vectors: `?:`, `&` and `|` of comparisons mean the same in both.
 
-#define GR_COMMON(T)                                                                                     \
-    static inline T gr_where_##T(uchar c, T a, T b) { return c ? a : b; }                                \
-    static inline T gr_clip_##T(T a, T lo, T hi) { return gr_min_##T(gr_max_##T(a, lo), hi); }
+#define GR_COMMON(T, I, N)                                                                               \
+    static inline T gr_where_##T(uchar##N c, T a, T b) { return convert_##I(c != (uchar##N)0) ? a : b; } \
+    static inline T gr_clip_##T(T a, T lo, T hi) { return gr_min_##T(gr_max_##T(a, lo), hi); }           \
+    GR_COMPARE(eq, ==, T, N)                                                                             \
+    GR_COMPARE(ne, !=, T, N)                                                                             \
+    GR_COMPARE(lt, <, T, N)                                                                              \
+    GR_COMPARE(le, <=, T, N)                                                                             \
+    GR_COMPARE(gt, >, T, N)                                                                              \
+    GR_COMPARE(ge, >=, T, N)
 
-// ---- integers: U is the unsigned type of the same width or wider in which sums and products wrap -----
+#define GR_COMPARE(name, op, T, N)                                                                       \
+    static inline uchar##N gr_##name##_##T(T a, T b) {                                                   \
+        return convert_uchar##N(a op b) & (uchar##N)1;                                                   \
+    }
 
-#define GR_INTEGER(T, U)                                                                                 \
-    static inline T gr_square_##T(T a) { return (T)((U)a * (U)a); }                                      \
-    static inline T gr_neg_##T(T a) { return (T)((U)0 - (U)a); }                                         \
+// For a vector, the scalar function of each lane: where there is no vector code to gain.
+#define GR_EACH_1(name, T, S, N)                                                                         \
+    static inline T gr_##name##_##T(T a) {                                                               \
+        S x[N];                                                                                          \
+        vstore##N(a, 0, x);                                                                              \
+        for (int l = 0; l < N; ++l) x[l] = gr_##name##_##S(x[l]);                                        \
+        return vload##N(0, x);                                                                           \
+    }
+#define GR_EACH_2(name, T, S, N)                                                                         \
+    static inline T gr_##name##_##T(T a, T b) {                                                          \
+        S x[N], y[N];                                                                                    \
+        vstore##N(a, 0, x);                                                                              \
+        vstore##N(b, 0, y);                                                                              \
+        for (int l = 0; l < N; ++l) x[l] = gr_##name##_##S(x[l], y[l]);                                  \
+        return vload##N(0, x);                                                                           \
+    }
+
+// ---- integers: U is the unsigned type of the same width, W that or a wider one in which to wrap ----------
+
+#define GR_INTEGER(T, U, W, I, N)                                                                        \
+    static inline T gr_square_##T(T a) {                                                                 \
+        W x = convert_##W(as_##U(a));                                                                    \
+        return as_##T(convert_##U(x * x));                                                               \
+    }                                                                                                    \
+    static inline T gr_neg_##T(T a) { return as_##T(convert_##U((W)0 - convert_##W(as_##U(a)))); }       \
     static inline T gr_min_##T(T a, T b) { return a < b ? a : b; }                                       \
     static inline T gr_max_##T(T a, T b) { return a > b ? a : b; }                                       \
     static inline T gr_floor_##T(T a) { return a; }                                                      \
@@ -71,15 +108,23 @@
     static inline T gr_rint_##T(T a) { return a; }                                                       \
     static inline T gr_round_##T(T a) { return a; }                                                      \
     static inline T gr_trunc_##T(T a) { return a; }                                                      \
-    static inline uchar gr_isnan_##T(T a) { return 0; }                                                  \
-    static inline uchar gr_isinf_##T(T a) { return 0; }                                                  \
-    static inline uchar gr_isfinite_##T(T a) { return 1; }                                               \
-    GR_COMMON(T)
+    static inline uchar##N gr_isnan_##T(T a) { return 0; }                                               \
+    static inline uchar##N gr_isinf_##T(T a) { return 0; }                                               \
+    static inline uchar##N gr_isfinite_##T(T a) { return 1; }                                            \
+    GR_COMMON(T, I, N)
 
-#define GR_SIGNED(T, U)                                                                                  \
-    GR_INTEGER(T, U)                                                                                     \
-    static inline T gr_abs_##T(T a) { return a < 0 ? gr_neg_##T(a) : a; }                                \
-    static inline T gr_sign_##T(T a) { return (T)((a > 0) - (a < 0)); }                                  \
+#define GR_SIGNED(T, U, W, N)                                                                            \
+    GR_INTEGER(T, U, W, T, N)                                                                            \
+    static inline T gr_abs_##T(T a) { return a < (T)0 ? gr_neg_##T(a) : a; }                             \
+    static inline T gr_sign_##T(T a) { return a > (T)0 ? (T)1 : a < (T)0 ? (T)-1 : (T)0; }
+
+#define GR_UNSIGNED(T, W, I, N)                                                                          \
+    GR_INTEGER(T, T, W, I, N)                                                                            \
+    static inline T gr_abs_##T(T a) { return a; }                                                        \
+    static inline T gr_sign_##T(T a) { return a > (T)0 ? (T)1 : (T)0; }
+
+// Division, remainder and power: vectors take them lane by lane, since processors have no such vector code.
+#define GR_SIGNED_DIVISION(T, U)                                                                         \
     static inline T gr_truncdiv_##T(T a, T b) {                                                          \
         T d = b == 0 || b == -1 ? (T)1 : b;                                                              \
         T q = (T)(a / d);                                                                                \
@@ -106,10 +151,7 @@
         return (T)r;                                                                                     \
     }
 
-#define GR_UNSIGNED(T, U)                                                                                \
-    GR_INTEGER(T, U)                                                                                     \
-    static inline T gr_abs_##T(T a) { return a; }                                                        \
-    static inline T gr_sign_##T(T a) { return (T)(a > 0); }                                              \
+#define GR_UNSIGNED_DIVISION(T, U)                                                                       \
     static inline T gr_truncdiv_##T(T a, T b) { return b == 0 ? (T)0 : (T)(a / (b == 0 ? (T)1 : b)); }   \
     static inline T gr_fmod_##T(T a, T b) { return (T)(a % (b == 0 ? (T)1 : b)); }                       \
     static inline T gr_mod_##T(T a, T b) { return gr_fmod_##T(a, b); }                                   \
@@ -120,31 +162,80 @@
         return (T)r;                                                                                     \
     }
 
-GR_SIGNED(char, uint)
-GR_SIGNED(short, uint)
-GR_SIGNED(int, uint)
-GR_SIGNED(long, ulong)
-GR_UNSIGNED(uchar, uint)
-GR_UNSIGNED(uint, uint)
-GR_UNSIGNED(ulong, ulong)
+GR_SIGNED(char, uchar, uint, )
+GR_SIGNED(short, ushort, uint, )
+GR_SIGNED(int, uint, uint, )
+GR_SIGNED(long, ulong, ulong, )
+GR_UNSIGNED(uchar, uint, char, )
+GR_UNSIGNED(uint, uint, int, )
+GR_UNSIGNED(ulong, ulong, long, )
+GR_SIGNED_DIVISION(char, uint)
+GR_SIGNED_DIVISION(short, uint)
+GR_SIGNED_DIVISION(int, uint)
+GR_SIGNED_DIVISION(long, ulong)
+GR_UNSIGNED_DIVISION(uchar, uint)
+GR_UNSIGNED_DIVISION(uint, uint)
+GR_UNSIGNED_DIVISION(ulong, ulong)
 
+#define GR_DIVISION_OF_EACH(T, S, N)                                                                     \
+    GR_EACH_2(truncdiv, T, S, N)                                                                         \
+    GR_EACH_2(fmod, T, S, N)                                                                             \
+    GR_EACH_2(mod, T, S, N)                                                                              \
+    GR_EACH_2(floordiv, T, S, N)                                                                         \
+    GR_EACH_2(ipow, T, S, N)
+#define GR_INTEGERS(N)                                                                                   \
+    GR_SIGNED(char##N, uchar##N, uchar##N, N)                                                            \
+    GR_SIGNED(short##N, ushort##N, ushort##N, N)                                                         \
+    GR_SIGNED(int##N, uint##N, uint##N, N)                                                               \
+    GR_SIGNED(long##N, ulong##N, ulong##N, N)                                                            \
+    GR_UNSIGNED(uchar##N, uchar##N, char##N, N)                                                          \
+    GR_UNSIGNED(uint##N, uint##N, int##N, N)                                                             \
+    GR_UNSIGNED(ulong##N, ulong##N, long##N, N)                                                          \
+    GR_DIVISION_OF_EACH(char##N, char, N)                                                                \
+    GR_DIVISION_OF_EACH(short##N, short, N)                                                              \
+    GR_DIVISION_OF_EACH(int##N, int, N)                                                                  \
+    GR_DIVISION_OF_EACH(long##N, long, N)                                                                \
+    GR_DIVISION_OF_EACH(uchar##N, uchar, N)                                                              \
+    GR_DIVISION_OF_EACH(uint##N, uint, N)                                                                \
+    GR_DIVISION_OF_EACH(ulong##N, ulong, N)
+
+#ifdef GR_VECTOR_int4
+GR_INTEGERS(4)
+#endif
+#ifdef GR_VECTOR_int8
+GR_INTEGERS(8)
+#endif
+#ifdef GR_VECTOR_int16
+GR_INTEGERS(16)
+#endif
+
+#undef GR_SIGNED_DIVISION
+#undef GR_UNSIGNED_DIVISION
+#undef GR_DIVISION_OF_EACH
 #undef GR_INTEGER
+#undef GR_INTEGERS
 #undef GR_SIGNED
 #undef GR_UNSIGNED
 
 // ---- floating point --------------------------------------------------------------------------------
 
-#define GR_FLOATING(T)                                                                                   \
+#define GR_FLOATING(T, I, N)                                                                             \
     static inline T gr_abs_##T(T a) { return fabs(a); }                                                  \
     static inline T gr_neg_##T(T a) { return -a; }                                                       \
-    static inline T gr_sign_##T(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a == 0 ? (T)0 : a; }        \
+    static inline T gr_sign_##T(T a) {                                                                   \
+        return a > (T)0 ? (T)1 : a < (T)0 ? (T)-1 : a == (T)0 ? (T)0 : a;                                \
+    }                                                                                                    \
     static inline T gr_square_##T(T a) { return a * a; }                                                 \
     static inline T gr_reciprocal_##T(T a) { return (T)1 / a; }                                          \
-    static inline T gr_min_##T(T a, T b) { return a <= b || a != a ? a : b; }                            \
-    static inline T gr_max_##T(T a, T b) { return a >= b || a != a ? a : b; }                            \
-    static inline uchar gr_isnan_##T(T a) { return a != a; }                                             \
-    static inline uchar gr_isinf_##T(T a) { return fabs(a) == (T)INFINITY; }                             \
-    static inline uchar gr_isfinite_##T(T a) { return fabs(a) < (T)INFINITY; }                           \
+    static inline T gr_min_##T(T a, T b) { return ((a <= b) | (a != a)) ? a : b; }                       \
+    static inline T gr_max_##T(T a, T b) { return ((a >= b) | (a != a)) ? a : b; }                       \
+    static inline uchar##N gr_isnan_##T(T a) { return convert_uchar##N(a != a) & (uchar##N)1; }          \
+    static inline uchar##N gr_isinf_##T(T a) {                                                           \
+        return convert_uchar##N(fabs(a) == (T)INFINITY) & (uchar##N)1;                                   \
+    }                                                                                                    \
+    static inline uchar##N gr_isfinite_##T(T a) {                                                        \
+        return convert_uchar##N(fabs(a) < (T)INFINITY) & (uchar##N)1;                                    \
+    }                                                                                                    \
     static inline T gr_floor_##T(T a) { return floor(a); }                                               \
     static inline T gr_ceil_##T(T a) { return ceil(a); }                                                 \
     static inline T gr_rint_##T(T a) { return rint(a); }                                                 \
@@ -152,6 +243,20 @@ GR_UNSIGNED(ulong, ulong)
     static inline T gr_round_##T(T a) { return rint(a); }                                                \
     static inline T gr_trunc_##T(T a) { return trunc(a); }                                               \
     static inline T gr_truncdiv_##T(T a, T b) { return trunc(a / b); }                                   \
+    static inline T gr_sqrt_##T(T a) { return sqrt(a); }                                                 \
+    static inline T gr_rsqrt_##T(T a) { return (T)1 / sqrt(a); }                                         \
+    /* exp of a negative number only: no overflow, and denormal results stay accurate. */                \
+    static inline T gr_sigmoid_##T(T a) {                                                                \
+        T e = gr_exp_##T(-fabs(a));                                                                      \
+        return (a >= (T)0 ? (T)1 : e) / ((T)1 + e);                                                      \
+    }                                                                                                    \
+    static inline T gr_softplus_##T(T a) {                                                               \
+        return gr_max_##T(a, (T)0) + gr_log1p_##T(gr_exp_##T(-fabs(a)));                                 \
+    }                                                                                                    \
+    GR_COMMON(T, I, N)
+
+// What the driver's library does for scalars; for vectors, lane by lane.
+#define GR_LIBRARY(T)                                                                                    \
     static inline T gr_fmod_##T(T a, T b) { return fmod(a, b); }                                         \
     static inline T gr_mod_##T(T a, T b) {                                                               \
         T r = fmod(a, b);                                                                                \
@@ -178,8 +283,6 @@ GR_UNSIGNED(ulong, ulong)
     static inline T gr_log1p_##T(T a) { return log1p(a); }                                               \
     static inline T gr_log2_##T(T a) { return log2(a); }                                                 \
     static inline T gr_log10_##T(T a) { return log10(a); }                                               \
-    static inline T gr_sqrt_##T(T a) { return sqrt(a); }                                                 \
-    static inline T gr_rsqrt_##T(T a) { return (T)1 / sqrt(a); }                                         \
     static inline T gr_cbrt_##T(T a) { return cbrt(a); }                                                 \
     static inline T gr_sin_##T(T a) { return sin(a); }                                                   \
     static inline T gr_cos_##T(T a) { return cos(a); }                                                   \
@@ -187,7 +290,6 @@ GR_UNSIGNED(ulong, ulong)
     static inline T gr_asin_##T(T a) { return asin(a); }                                                 \
     static inline T gr_acos_##T(T a) { return acos(a); }                                                 \
     static inline T gr_atan_##T(T a) { return atan(a); }                                                 \
-    static inline T gr_atan2_##T(T a, T b) { return atan2(a, b); }                                       \
     static inline T gr_sinh_##T(T a) { return sinh(a); }                                                 \
     static inline T gr_cosh_##T(T a) { return cosh(a); }                                                 \
     static inline T gr_asinh_##T(T a) { return asinh(a); }                                               \
@@ -196,60 +298,131 @@ GR_UNSIGNED(ulong, ulong)
     static inline T gr_erf_##T(T a) { return erf(a); }                                                   \
     static inline T gr_erfc_##T(T a) { return erfc(a); }                                                 \
     static inline T gr_lgamma_##T(T a) { return lgamma(a); }                                             \
+    static inline T gr_atan2_##T(T a, T b) { return atan2(a, b); }                                       \
     static inline T gr_pow_##T(T a, T b) { return pow(a, b); }                                           \
-    static inline T gr_hypot_##T(T a, T b) { return hypot(a, b); }                                       \
-    /* exp of a negative number only: no overflow, and denormal results stay accurate. */                \
-    static inline T gr_sigmoid_##T(T a) {                                                                \
-        T e = gr_exp_##T(-fabs(a));                                                                      \
-        return (a >= 0 ? (T)1 : e) / ((T)1 + e);                                                         \
-    }                                                                                                    \
-    static inline T gr_softplus_##T(T a) { return gr_max_##T(a, (T)0) + log1p(gr_exp_##T(-fabs(a))); }   \
-    GR_COMMON(T)
+    static inline T gr_hypot_##T(T a, T b) { return hypot(a, b); }
 
-// Without a branch, a table or a conversion, so that a loop around it becomes vector code.  x = n log 2 + r
-// with |r| <= log(2) / 2; log 2 is split so that n times its first part is exact.  The power of two is
-// applied in two factors, because 2^128 and 2^-149 are results of exp and neither is a normal float.
-static inline float gr_exp_float(float a) {
-    const float magic = 12582912.0f; // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-    float x = a > 89.0f ? 89.0f : a; // comparisons are false for NaN, which thus stays
-    x = x < -104.0f ? -104.0f : x;
-    float shifted = fma(x, 1.44269504088896341f, magic);
-    int n = (int)(as_uint(shifted) - as_uint(magic));
-    float whole = shifted - magic;
-    float r = fma(whole, -0.693359375f, x);
-    r = fma(whole, 2.12194440e-4f, r);
-    float p = fma(1.9875691500e-4f, r, 1.3981999507e-3f);
-    p = fma(p, r, 8.3334519073e-3f);
-    p = fma(p, r, 4.1665795894e-2f);
-    p = fma(p, r, 1.6666665459e-1f);
-    p = fma(p, r, 5.0000001201e-1f);
-    p = fma(p, r * r, r) + 1.0f;
-    int half_n = n >> 1;
-    float scale_1 = as_float((uint)(half_n + 127) << 23);
-    float scale_2 = as_float((uint)(n - half_n + 127) << 23);
-    return p * scale_1 * scale_2;
-}
+#define GR_LIBRARY_OF_EACH(T, S, N)                                                                      \
+    GR_EACH_1(expm1, T, S, N)                                                                            \
+    GR_EACH_1(exp2, T, S, N)                                                                             \
+    GR_EACH_1(log, T, S, N)                                                                              \
+    GR_EACH_1(log1p, T, S, N)                                                                            \
+    GR_EACH_1(log2, T, S, N)                                                                             \
+    GR_EACH_1(log10, T, S, N)                                                                            \
+    GR_EACH_1(cbrt, T, S, N)                                                                             \
+    GR_EACH_1(sin, T, S, N)                                                                              \
+    GR_EACH_1(cos, T, S, N)                                                                              \
+    GR_EACH_1(tan, T, S, N)                                                                              \
+    GR_EACH_1(asin, T, S, N)                                                                             \
+    GR_EACH_1(acos, T, S, N)                                                                             \
+    GR_EACH_1(atan, T, S, N)                                                                             \
+    GR_EACH_1(sinh, T, S, N)                                                                             \
+    GR_EACH_1(cosh, T, S, N)                                                                             \
+    GR_EACH_1(asinh, T, S, N)                                                                            \
+    GR_EACH_1(acosh, T, S, N)                                                                            \
+    GR_EACH_1(atanh, T, S, N)                                                                            \
+    GR_EACH_1(erf, T, S, N)                                                                              \
+    GR_EACH_1(erfc, T, S, N)                                                                             \
+    GR_EACH_1(lgamma, T, S, N)                                                                           \
+    GR_EACH_2(atan2, T, S, N)                                                                            \
+    GR_EACH_2(pow, T, S, N)                                                                              \
+    GR_EACH_2(hypot, T, S, N)                                                                            \
+    GR_EACH_2(fmod, T, S, N)                                                                             \
+    GR_EACH_2(mod, T, S, N)                                                                              \
+    GR_EACH_2(floordiv, T, S, N)
+
+// Without a branch, a table or a conversion, so that vectors take it.  x = n log 2 + r with
+// |r| <= log(2) / 2; log 2 is split so that n times its first part is exact.  The power of two is applied
+// in two factors, because 2^128 and 2^-149 are results of exp and neither is a normal float.  The magic
+// number is 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
+#define GR_EXP_FLOAT(T, I, U)                                                                            \
+    static inline T gr_exp_##T(T a) {                                                                    \
+        const T magic = (T)12582912.0f;                                                                  \
+        T x = a > (T)89.0f ? (T)89.0f : a; /* comparisons are false for NaN, which thus stays */         \
+        x = x < (T)-104.0f ? (T)-104.0f : x;                                                             \
+        T shifted = fma(x, (T)1.44269504088896341f, magic);                                              \
+        I n = as_##I(as_##U(shifted) - as_##U(magic));                                                   \
+        T whole = shifted - magic;                                                                       \
+        T r = fma(whole, (T)-0.693359375f, x);                                                           \
+        r = fma(whole, (T)2.12194440e-4f, r);                                                            \
+        T p = fma((T)1.9875691500e-4f, r, (T)1.3981999507e-3f);                                          \
+        p = fma(p, r, (T)8.3334519073e-3f);                                                              \
+        p = fma(p, r, (T)4.1665795894e-2f);                                                              \
+        p = fma(p, r, (T)1.6666665459e-1f);                                                              \
+        p = fma(p, r, (T)5.0000001201e-1f);                                                              \
+        p = fma(p, r * r, r) + (T)1.0f;                                                                  \
+        I half_n = n >> 1;                                                                               \
+        T scale_1 = as_##T((half_n + 127) << 23);                                                        \
+        T scale_2 = as_##T((n - half_n + 127) << 23);                                                    \
+        return p * scale_1 * scale_2;                                                                    \
+    }
 
 // Below 0.625 a polynomial in x^2, above it 1 - 2 / (exp(2x) + 1), both always computed.
-static inline float gr_tanh_float(float a) {
-    float x = fabs(a);
-    float z = a * a;
-    float p = fma(-5.70498872745e-3f, z, 2.06390887954e-2f);
-    p = fma(p, z, -5.37397155531e-2f);
-    p = fma(p, z, 1.33314422036e-1f);
-    p = fma(p, z, -3.33332819422e-1f);
-    float small = fma(p * z, x, x);
-    float large = 1.0f - 2.0f / (gr_exp_float(x + x) + 1.0f);
-    return copysign(x < 0.625f ? small : large, a);
-}
+#define GR_TANH_FLOAT(T, I)                                                                              \
+    static inline T gr_tanh_##T(T a) {                                                                   \
+        T x = fabs(a);                                                                                   \
+        T z = a * a;                                                                                     \
+        T p = fma((T)-5.70498872745e-3f, z, (T)2.06390887954e-2f);                                       \
+        p = fma(p, z, (T)-5.37397155531e-2f);                                                            \
+        p = fma(p, z, (T)1.33314422036e-1f);                                                             \
+        p = fma(p, z, (T)-3.33332819422e-1f);                                                            \
+        T small = fma(p * z, x, x);                                                                      \
+        T large = (T)1.0f - (T)2.0f / (gr_exp_##T(x + x) + (T)1.0f);                                     \
+        return copysign(x < (T)0.625f ? small : large, a);                                               \
+    }
 
-GR_FLOATING(float)
+GR_LIBRARY(float)
+GR_EXP_FLOAT(float, int, uint)
+GR_TANH_FLOAT(float, int)
+GR_FLOATING(float, int, )
+
+#define GR_FLOATS(N)                                                                                     \
+    GR_LIBRARY_OF_EACH(float##N, float, N)                                                               \
+    GR_EXP_FLOAT(float##N, int##N, uint##N)                                                              \
+    GR_TANH_FLOAT(float##N, int##N)                                                                      \
+    GR_FLOATING(float##N, int##N, N)
+
+#ifdef GR_VECTOR_float4
+GR_FLOATS(4)
+#endif
+#ifdef GR_VECTOR_float8
+GR_FLOATS(8)
+#endif
+#ifdef GR_VECTOR_float16
+GR_FLOATS(16)
+#endif
 
 #ifdef GR_FP64
 static inline double gr_exp_double(double a) { return exp(a); }
 static inline double gr_tanh_double(double a) { return tanh(a); }
-GR_FLOATING(double)
+GR_LIBRARY(double)
+GR_FLOATING(double, long, )
+
+#define GR_DOUBLES(N)                                                                                    \
+    GR_LIBRARY_OF_EACH(double##N, double, N)                                                             \
+    GR_EACH_1(exp, double##N, double, N)                                                                 \
+    GR_EACH_1(tanh, double##N, double, N)                                                                \
+    GR_FLOATING(double##N, long##N, N)
+
+#ifdef GR_VECTOR_double4
+GR_DOUBLES(4)
+#endif
+#ifdef GR_VECTOR_double8
+GR_DOUBLES(8)
+#endif
+#ifdef GR_VECTOR_double16
+GR_DOUBLES(16)
+#endif
+#undef GR_DOUBLES
 #endif
 
+#undef GR_FLOATS
+#undef GR_EXP_FLOAT
+#undef GR_TANH_FLOAT
+#undef GR_LIBRARY
+#undef GR_LIBRARY_OF_EACH
 #undef GR_FLOATING
+#undef GR_EACH_1
+#undef GR_EACH_2
+#undef GR_COMPARE
 #undef GR_COMMON

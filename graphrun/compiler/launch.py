@@ -213,5 +213,5 @@ def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:
         parts.append("#define GR_FP64 1\n")
     unique = list(dict.fromkeys(texts))
     if any("gr_" in text for text in unique):
-        parts.append(kernel_source("math.cl"))
+        parts += [*codegen.vector_defines(unique), kernel_source("math.cl")]
     return "\n".join([*parts, codegen.PRELUDE, *unique])

@@ -18,46 +18,46 @@ from graphrun.ops.reshape import reshape
 from graphrun.shapes import broadcast
 
 equal = compare(
-    "equal", numpy=np.equal, opencl=Expr("a == b"), kind="any", commutative=True, onnx="Equal",
+    "equal", numpy=np.equal, opencl=Expr("gr_eq(a, b)"), kind="any", commutative=True, onnx="Equal",
     node_name="Equal",
     doc="Whether `x` equals `y`, elementwise.  (``x == y`` asks whether both are one tensor.)",
 )  # fmt: skip
 not_equal = compare(
-    "not_equal", numpy=np.not_equal, opencl=Expr("a != b"), kind="any", commutative=True,
+    "not_equal", numpy=np.not_equal, opencl=Expr("gr_ne(a, b)"), kind="any", commutative=True,
     node_name="NotEqual", doc="Whether `x` differs from `y`, elementwise.",
 )  # fmt: skip
 less = compare(
-    "less", numpy=np.less, opencl=Expr("a < b"), onnx="Less", node_name="Less",
+    "less", numpy=np.less, opencl=Expr("gr_lt(a, b)"), onnx="Less", node_name="Less",
     doc="Whether ``x < y``, elementwise.",
 )  # fmt: skip
 less_equal = compare(
-    "less_equal", numpy=np.less_equal, opencl=Expr("a <= b"), onnx="LessOrEqual", node_name="LessEqual",
+    "less_equal", numpy=np.less_equal, opencl=Expr("gr_le(a, b)"), onnx="LessOrEqual", node_name="LessEqual",
     doc="Whether ``x <= y``, elementwise.",
 )  # fmt: skip
 greater = compare(
-    "greater", numpy=np.greater, opencl=Expr("a > b"), onnx="Greater", node_name="Greater",
+    "greater", numpy=np.greater, opencl=Expr("gr_gt(a, b)"), onnx="Greater", node_name="Greater",
     doc="Whether ``x > y``, elementwise.",
 )  # fmt: skip
 greater_equal = compare(
-    "greater_equal", numpy=np.greater_equal, opencl=Expr("a >= b"), onnx="GreaterOrEqual",
+    "greater_equal", numpy=np.greater_equal, opencl=Expr("gr_ge(a, b)"), onnx="GreaterOrEqual",
     node_name="GreaterEqual", doc="Whether ``x >= y``, elementwise.",
 )  # fmt: skip
 
 logical_and = binary(
-    "logical_and", numpy=np.logical_and, opencl=Expr("a && b"), kind="bool", commutative=True, onnx="And",
+    "logical_and", numpy=np.logical_and, opencl=Expr("a & b"), kind="bool", commutative=True, onnx="And",
     node_name="LogicalAnd", doc="Elementwise ``x and y`` of bools.",
 )  # fmt: skip
 logical_or = binary(
-    "logical_or", numpy=np.logical_or, opencl=Expr("a || b"), kind="bool", commutative=True, onnx="Or",
+    "logical_or", numpy=np.logical_or, opencl=Expr("a | b"), kind="bool", commutative=True, onnx="Or",
     node_name="LogicalOr", doc="Elementwise ``x or y`` of bools.",
 )  # fmt: skip
 logical_xor = binary(
-    "logical_xor", numpy=np.logical_xor, opencl=Expr("a != b"), kind="bool", commutative=True, onnx="Xor",
+    "logical_xor", numpy=np.logical_xor, opencl=Expr("a ^ b"), kind="bool", commutative=True, onnx="Xor",
     node_name="LogicalXor", doc="Elementwise exclusive or of bools.",
 )  # fmt: skip
 logical_not = unary(
-    "logical_not", numpy=np.logical_not, opencl=Expr("!a"), kind="bool", onnx="Not", node_name="LogicalNot",
-    doc="Elementwise ``not x`` of bools.",
+    "logical_not", numpy=np.logical_not, opencl=Expr("a ^ ({T})1"), kind="bool", onnx="Not",
+    node_name="LogicalNot", doc="Elementwise ``not x`` of bools.",
 )  # fmt: skip
 
 is_nan = unary(

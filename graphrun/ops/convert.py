@@ -42,10 +42,10 @@ def _cast_code(attrs: Mapping[str, Any], inputs: Sequence[DType], out: DType) ->
     if source is out:
         return "a"
     if out.is_bool:
-        return "a != 0"
+        return "gr_ne(a, ({T})0)"
     if source.is_floating and out.is_integer:
-        return f"convert_{out.compute}_sat(a)"
-    return "({O})a"
+        return "convert_{O}_sat(a)"
+    return "convert_{O}(a)"
 
 
 def _cast_gradient(op: Operation, dy: Tensor) -> Tensor | None:

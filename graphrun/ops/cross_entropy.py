@@ -117,7 +117,7 @@ weighted_distance_op = register(
     OpDef(
         "weighted_distance", _distance_rule,
         lambda w, a, b: np.where(w == 0, w.dtype.type(0), w * (a - b)),
-        Expr("a == 0 ? 0 : a * (b - c)", flops=2), node_name="WeightedDistance",
+        Expr("gr_where(gr_eq(a, ({T})0), ({T})0, a * (b - c))", flops=2), node_name="WeightedDistance",
         input_names=("weight", "a", "b"),
     )
 )  # fmt: skip

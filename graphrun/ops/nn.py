@@ -52,17 +52,20 @@ def _gate(name: str, numpy: Callable[..., Any], opencl: str, node_name: str) -> 
 
 
 _relu_gate = _gate(
-    "relu_gradient", lambda dy, y: np.where(y > 0, dy, dy.dtype.type(0)), "gr_where(b > 0, a, 0)", "ReluGrad"
+    "relu_gradient",
+    lambda dy, y: np.where(y > 0, dy, dy.dtype.type(0)),
+    "gr_where(gr_gt(b, ({T})0), a, ({T})0)",
+    "ReluGrad",
 )
 _relu6_gate = _gate(
     "relu6_gradient", lambda dy, y: np.where((y > 0) & (y < 6), dy, dy.dtype.type(0)),
-    "gr_where(b > 0 && b < 6, a, 0)", "Relu6Grad",
+    "gr_where(gr_gt(b, ({T})0) & gr_lt(b, ({T})6), a, ({T})0)", "Relu6Grad",
 )  # fmt: skip
 
 relu = _named(
     unary(
-        "relu", numpy=lambda x: np.maximum(x, x.dtype.type(0)), opencl=Expr("gr_max(a, 0)"), kind="numeric",
-        gradient=lambda op, dy: _relu_gate(dy, op.outputs[0]), onnx="Relu", node_name="Relu",
+        "relu", numpy=lambda x: np.maximum(x, x.dtype.type(0)), opencl=Expr("gr_max(a, ({T})0)"),
+        kind="numeric", gradient=lambda op, dy: _relu_gate(dy, op.outputs[0]), onnx="Relu", node_name="Relu",
     ),
     "relu",
     "``max(x, 0)``, elementwise.",
@@ -70,7 +73,7 @@ relu = _named(
 relu6 = _named(
     unary(
         "relu6", numpy=lambda x: np.minimum(np.maximum(x, x.dtype.type(0)), x.dtype.type(6)),
-        opencl=Expr("gr_clip(a, 0, 6)"), kind="numeric",
+        opencl=Expr("gr_clip(a, ({T})0, ({T})6)"), kind="numeric",
         gradient=lambda op, dy: _relu6_gate(dy, op.outputs[0]), node_name="Relu6",
     ),
     "relu6",
@@ -86,7 +89,8 @@ def _elu_gradient(op: Operation, dy: Tensor) -> Tensor:
 elu = _named(
     unary(
         "elu", numpy=lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-        opencl=Expr("a > 0 ? a : gr_expm1(a)", flops=20), gradient=_elu_gradient, onnx="Elu", node_name="Elu",
+        opencl=Expr("gr_where(gr_gt(a, ({T})0), a, gr_expm1(a))", flops=20), gradient=_elu_gradient,
+        onnx="Elu", node_name="Elu",
     ),
     "elu",
     "``x`` where it is positive, else ``exp(x) - 1``, elementwise.",
@@ -96,6 +100,9 @@ elu = _named(
 # Networks, 2017).
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_CODE = (
+    f"({{T}}){SELU_SCALE.hex()} * gr_where(gr_gt(a, ({{T}})0), a, ({{T}}){SELU_ALPHA.hex()} * gr_expm1(a))"
+)
 
 
 def _selu_numpy(x: Any) -> Any:
@@ -111,7 +118,7 @@ def _selu_gradient(op: Operation, dy: Tensor) -> Tensor:
 selu = _named(
     unary(
         "selu", numpy=_selu_numpy,
-        opencl=Expr(f"({{T}}){SELU_SCALE!r} * (a > 0 ? a : ({{T}}){SELU_ALPHA!r} * gr_expm1(a))", flops=22),
+        opencl=Expr(_SELU_CODE, flops=22),
         gradient=_selu_gradient, onnx="Selu", node_name="Selu",
     ),
     "selu",
@@ -120,7 +127,7 @@ selu = _named(
 
 softsign = _named(
     unary(
-        "softsign", numpy=lambda x: x / (1 + np.abs(x)), opencl=Expr("a / (1 + gr_abs(a))", flops=3),
+        "softsign", numpy=lambda x: x / (1 + np.abs(x)), opencl=Expr("a / (({T})1 + gr_abs(a))", flops=3),
         gradient=lambda op, dy: dy / square(1 + abs_(op.inputs[0])), onnx="Softsign", node_name="Softsign",
     ),
     "softsign",
@@ -140,8 +147,8 @@ def _floating_rule(x: Spec, **attrs: Any) -> tuple[Spec]:
 leaky_relu_op = register(
     OpDef(
         "leaky_relu", _floating_rule, lambda x, *, alpha: np.where(x > 0, x, x.dtype.type(alpha) * x),
-        Expr("a > 0 ? a : {alpha} * a"), _leaky_relu_gradient, node_name="LeakyRelu", onnx="LeakyRelu",
-        input_names=("features",),
+        Expr("gr_where(gr_gt(a, ({T})0), a, {alpha} * a)"), _leaky_relu_gradient, node_name="LeakyRelu",
+        onnx="LeakyRelu", input_names=("features",),
     )
 )  # fmt: skip
 

@@ -1,22 +1,30 @@
-"""Kernels for fused groups of elementwise operations."""
+"""Kernels for fused groups of elementwise operations.
+
+On CPUs a work-item goes through its chunk in vectors of `LANES` elements, on GPUs each takes `GRID_LANES`
+neighbours at a time; what is left over at the end goes one by one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from graphrun.compiler.codegen.statements import statements
 from graphrun.compiler.codegen.text import (
     MIN_ROW,
-    expression,
-    literal,
     load,
+    load_line,
     mapped_index,
     parameter,
     row_loops,
     row_width,
     store,
+    vector,
 )
 from graphrun.compiler.fusion import Group
 from graphrun.graph.descriptor import Spec
+
+LANES = 16
+GRID_LANES = 4
 
 
 def elementwise(
@@ -26,60 +34,115 @@ def elementwise(
 
     Arguments: each input but those in place, the outputs, the group's scalars, ``ulong n``.
     """
-    scalars = group.scalars
-    pointers = [f"y{in_place[k]}" if k in in_place else f"x{k}" for k in range(len(in_specs))]
-    apart = [k for k in range(len(in_specs)) if k not in in_place]
-    parameters = [parameter(in_specs[k].dtype, f"x{k}", const=True) for k in apart]
-    parameters += [parameter(s.dtype, f"y{j}", const=False) for j, s in enumerate(outs)]
-    parameters += [f"const {dtype.compute} s{m}" for m, (_, dtype) in enumerate(scalars)]
-    parameters.append("const ulong n")
-    moved = [f"x{k}" for k in apart] + [f"y{j}" for j in range(len(outs))]
-    setup = [f"    {p} += {p}_o;" for p in moved]
-    body: list[str] = []
-    hoisted: list[str] = []
-    for k, s in enumerate(in_specs):
-        m = group.maps[k]
-        value = f"const {s.dtype.compute} a{k} = {load(s.dtype, pointers[k], mapped_index(m, 'i'))};"
+    return _Writer(group, in_specs, outs, in_place).text()
+
+
+class _Writer:
+    def __init__(
+        self, group: Group, in_specs: Sequence[Spec], outs: Sequence[Spec], in_place: Mapping[int, int]
+    ) -> None:
+        self.group, self.in_specs, self.outs, self.in_place = group, in_specs, outs, in_place
+        self.pointers = [f"y{in_place[k]}" if k in in_place else f"x{k}" for k in range(len(in_specs))]
+        self.scalars = [f"s{m}" for m in range(len(group.scalars))]
         # One element for all is read once, outside of the loop.
-        (hoisted if m is not None and not any(m.strides) else body).append(value)
-    taken = 0
-    for j, instruction in enumerate(group.instructions):
+        self.same = [m is not None and not any(m.strides) for m in group.maps]
+
+    def text(self) -> str:
+        group, in_specs, outs = self.group, self.in_specs, self.outs
+        apart = [k for k in range(len(in_specs)) if k not in self.in_place]
+        parameters = [parameter(in_specs[k].dtype, f"x{k}", const=True) for k in apart]
+        parameters += [parameter(s.dtype, f"y{j}", const=False) for j, s in enumerate(outs)]
+        parameters += [
+            f"const {dtype.compute} {s}" for s, (_, dtype) in zip(self.scalars, group.scalars, strict=True)
+        ]
+        parameters.append("const ulong n")
+        moved = [f"x{k}" for k in apart] + [f"y{j}" for j in range(len(outs))]
+        lines = [f"// {group.label}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{"]
+        lines += [f"    {p} += {p}_o;" for p in moved]
+        for k, s in enumerate(in_specs):
+            if self.same[k]:
+                index = mapped_index(group.maps[k], "i")
+                lines.append(f"    const {s.dtype.compute} c{k} = {load(s.dtype, self.pointers[k], index)};")
+        width = row_width(group.maps)
+        lines += ["#if GR_CHUNKED"]
+        if width == 0:
+            lines += ["    GR_SHARE(n)", *_indented(self._along("gr_first", "gr_last", LANES), 1)]
+        elif width < MIN_ROW:
+            lines += ["    GR_FOR(i, n) {", *_indented(self._body(1), 2), "    }"]
+        else:
+            lines += self._rows(width)
+        lines += ["#else", *self._grid(width), "#endif", "}"]
+        return "\n".join(lines) + "\n"
+
+    def _body(self, lanes: int, lines_from: str | None = None) -> list[str]:
+        """Load, compute and store `lanes` elements from ``i`` on.
+
+        `lines_from` tells the index from which on every map is a line, whose first places are ``b<k>``.
+        """
+        body: list[str] = []
         names = []
-        for (kind, what), dtype in zip(instruction.operands, instruction.in_dtypes, strict=True):
-            if kind != "lit":
-                names.append(f"a{what}" if kind == "in" else f"t{what}")
-            elif scalars:
-                names.append(f"s{taken}")
-                taken += 1
+        for k, s in enumerate(self.in_specs):
+            m = self.group.maps[k]
+            kind = vector(s.dtype.compute, lanes)
+            names.append(f"a{k}")
+            if self.same[k]:
+                value = f"c{k}" if lanes == 1 else f"({kind})c{k}"
+                body.append(f"const {kind} a{k} = {value};")
+            elif m is None:
+                body.append(f"const {kind} a{k} = {load(s.dtype, self.pointers[k], 'i', lanes)};")
             else:
-                names.append(literal(what, dtype))
-        code = expression(
-            instruction.expr, instruction.attrs, instruction.in_dtypes, instruction.dtype, names
-        )
-        if instruction.dtype.storage == "half":
-            code = f"gr_half({code})"  # NumPy rounds each result of a chain, not the last one alone
-        body.append(f"const {instruction.dtype.compute} t{j} = ({instruction.dtype.compute})({code});")
-    # Behind all loads, since an output may lie where an input does.
-    for j, (s, t) in enumerate(zip(outs, group.results, strict=True)):
-        body.append(store(s.dtype, f"y{j}", "i", f"t{t}"))
-    lines = [f"// {group.label}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{", *setup]
-    lines += [f"    {line}" for line in hoisted]
-    flat = ["    GR_FOR(i, n) {", *[f"        {line}" for line in body], "    }"]
-    width = row_width(group.maps)
-    if width < MIN_ROW:
-        return "\n".join([*lines, *flat, "}"]) + "\n"
-    # In a row each index is a line: where it begins is computed once.
-    bases: list[str] = []
-    inner = list(body)
-    for k, s in enumerate(in_specs):
-        m = group.maps[k]
-        if m is None or not any(m.strides):
-            continue
-        bases.append(f"const long b{k} = {mapped_index(m, 'gr_base')};")
-        step = m.strides[-1]
-        place = f"b{k}" if step == 0 else f"b{k} + (long)(i - gr_base)" + (f" * {step}L" if step != 1 else "")
-        head = f"const {s.dtype.compute} a{k} = "
-        value = f"{head}{load(s.dtype, pointers[k], place)};"
-        inner = [value if line.startswith(head) else line for line in inner]
-    lines += ["#if GR_CHUNKED", *row_loops(width, bases, inner), "#else", *flat, "#endif", "}"]
-    return "\n".join(lines) + "\n"
+                step = m.strides[-1]
+                if lines_from is None:
+                    at = mapped_index(m, "i")
+                elif step == 0:
+                    at = f"b{k}"
+                else:
+                    at = f"b{k} + (long)(i - {lines_from})" + (f" * {step}L" if step != 1 else "")
+                body += load_line(s.dtype, self.pointers[k], at, step, lanes, f"a{k}")
+        inner, results = statements(self.group, names, lanes, self.scalars)
+        body += inner
+        # Behind all loads, since an output may lie where an input does.
+        for j, (s, t) in enumerate(zip(self.outs, results, strict=True)):
+            body.append(store(s.dtype, f"y{j}", "i", t, lanes))
+        return body
+
+    def _along(self, first: str, last: str, lanes: int, lines_from: str | None = None) -> list[str]:
+        """A loop over neighbours in vectors, and what is left over."""
+        return [
+            f"ulong i = {first};",
+            f"for (; i + {lanes} <= {last}; i += {lanes}) {{",
+            *_indented(self._body(lanes, lines_from), 1),
+            "}",
+            "GR_REST",
+            f"for (; i < {last}; ++i) {{",
+            *_indented(self._body(1, lines_from), 1),
+            "}",
+        ]
+
+    def _rows(self, width: int) -> list[str]:
+        """In a row each index is a line: where it begins is computed once."""
+        bases = []
+        for k, m in enumerate(self.group.maps):
+            if m is not None and not self.same[k]:
+                bases.append(f"const long b{k} = {mapped_index(m, 'gr_base')};")
+        lanes = LANES if width >= LANES else 8 if width >= 8 else 4
+        return row_loops(width, bases, self._along("gr_from", "gr_to", lanes, "gr_base"))
+
+    def _grid(self, width: int) -> list[str]:
+        if width % GRID_LANES:
+            return ["    GR_FOR(i, n) {", *_indented(self._body(1), 2), "    }"]
+        lanes = GRID_LANES
+        return [
+            f"    GR_FOR(gr_v, n / {lanes}) {{",
+            f"        const ulong i = gr_v * {lanes};",
+            *_indented(self._body(lanes), 2),
+            "    }",
+            f"    const ulong gr_rest = n / {lanes} * {lanes} + get_global_id(0);",
+            "    for (ulong i = gr_rest; i < n; i += get_global_size(0)) {",
+            *_indented(self._body(1), 2),
+            "    }",
+        ]
+
+
+def _indented(lines: Sequence[str], depth: int) -> list[str]:
+    return [f"{'    ' * depth}{line}" for line in lines]

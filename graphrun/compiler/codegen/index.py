@@ -38,7 +38,12 @@ def index_kernel(
         setup = [
             c.replace("(ulong)i", "gr_base").replace("(long)i", "(long)gr_base") for c in coordinates[:-1]
         ]
-        along = [f"const long c{last} = (long)(i - gr_base);", *body]
+        along = [
+            "for (ulong i = gr_from; i < gr_to; ++i) {",
+            f"    const long c{last} = (long)(i - gr_base);",
+            *[f"    {line}" for line in body],
+            "}",
+        ]
         lines += ["#if GR_CHUNKED", *row_loops(width, setup, along), "#else", *flat, "#endif", "}"]
     lines += [f"#undef LOAD{k}" for k in range(len(in_specs))]
     return "\n".join(lines) + "\n"

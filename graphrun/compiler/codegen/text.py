@@ -19,6 +19,23 @@ static inline float gr_half(const float a) {
     return vload_half(0, (const half *)&bits);
 }
 
+#define GR_HALVES(N) \\
+    static inline float##N gr_half##N(const float##N a) { \\
+        ushort bits[N]; \\
+        vstore_half##N(a, 0, (half *)bits); \\
+        return vload_half##N(0, (const half *)bits); \\
+    }
+GR_HALVES(4)
+GR_HALVES(8)
+GR_HALVES(16)
+
+// Loops over what is left of vectors are short: vector code for them would never run.
+#ifdef __clang__
+#define GR_REST _Pragma("clang loop vectorize(disable) unroll(disable)")
+#else
+#define GR_REST
+#endif
+
 #if GR_CHUNKED
 #define GR_SHARE(n) \\
     const ulong gr_share = (((n) + get_global_size(0) - 1) / get_global_size(0) + 15) & ~(ulong)15; \\
@@ -79,38 +96,102 @@ def attribute(value: Any, compute: str) -> str:
     return str(value)
 
 
+# What means the same of a vector as of a number: helpers, conversions, arithmetic and bitwise operators, but
+# no comparison, no choice and no logical operator, whose results are of other types there.
+_UNSAFE = re.compile(r"[?<>=!%\[\]]|&&|\|\||(?<!\})\b(?!gr_|convert_|as_)[a-z_]\w*\(|\d\.\d*(?![\w.]*f)")
+_VECTOR_CALL = re.compile(r"\bgr_[a-z0-9_]+_(float|double|u?char|short|u?int|u?long)(4|8|16)\(")
+
+
+def vector(compute: str, lanes: int = 1) -> str:
+    """The type of `lanes` values side by side."""
+    return compute if lanes == 1 else f"{compute}{lanes}"
+
+
+def vector_defines(texts: Sequence[str]) -> list[str]:
+    """The macros that make ``math.cl`` define the vector helpers that are called in `texts`."""
+    found = {m for text in texts for m in _VECTOR_CALL.findall(text)}
+    names = {f"GR_VECTOR_{t if t in ('float', 'double') else 'int'}{lanes}" for t, lanes in found}
+    return [f"#define {name} 1\n" for name in sorted(names)]
+
+
 def expression(
-    expr: Expr, attrs: Mapping[str, Any], in_dtypes: Sequence[DType], out_dtype: DType, names: Sequence[str]
-) -> str:
-    """The C expression of an `Expr` with its operands' names put in."""
+    expr: Expr,
+    attrs: Mapping[str, Any],
+    in_dtypes: Sequence[DType],
+    out_dtype: DType,
+    names: Sequence[str],
+    lanes: int = 1,
+) -> str | None:
+    """The C expression of an `Expr` with its operands' names put in; None where vectors cannot take it."""
     compute = next((d.compute for d in in_dtypes if not d.is_bool), out_dtype.compute)
     code = expr.code(attrs, in_dtypes, out_dtype) if callable(expr.code) else expr.code
-    return fill(code, attrs, compute, out_dtype.compute, dict(zip("abcdef", names, strict=False)))
+    if lanes > 1 and _UNSAFE.search(code):
+        return None
+    return fill(code, attrs, compute, out_dtype.compute, dict(zip("abcdef", names, strict=False)), lanes)
 
 
 def fill(
-    code: str, attrs: Mapping[str, Any], compute: str, out: str, names: Mapping[str, str], **extra: Any
+    code: str,
+    attrs: Mapping[str, Any],
+    compute: str,
+    out: str,
+    names: Mapping[str, str],
+    lanes: int = 1,
+    **extra: Any,
 ) -> str:
+    """Put types, attributes and operands into the text of a descriptor."""
     if "{" in code or "}" in code:
         values = {k: attribute(v, compute) for k, v in attrs.items()}
-        code = code.format(**values, T=compute, O=out, **extra)
-    code = _CALL.sub(lambda m: f"{m[1]}_{compute}(", code)
+        code = code.format(**values, T=vector(compute, lanes), O=vector(out, lanes), **extra)
+    code = _CALL.sub(lambda m: f"{m[1]}_{vector(compute, lanes)}(", code)
     pattern = _LETTER if set(names) <= set("abcdef") else re.compile(rf"\b({'|'.join(names)})\b(?!\()")
     return pattern.sub(lambda m: names.get(m[1], m[1]), code)
 
 
-def load(dtype: DType, pointer: str, index: str) -> str:
-    """Read one element in its compute type."""
+def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
+    """Read one element, or `lanes` neighbours, in the compute type."""
+    if lanes > 1:
+        half = "_half" if dtype.storage == "half" else ""
+        return f"vload{half}{lanes}(0, {pointer} + {_sum(index)})"
     if dtype.storage == "half":
         return f"vload_half({index}, {pointer})"
     return f"{pointer}[{index}]"
 
 
-def store(dtype: DType, pointer: str, index: str, value: str) -> str:
-    """Write one element given in its compute type."""
+def store(dtype: DType, pointer: str, index: str, value: str, lanes: int = 1) -> str:
+    """Write one element, or `lanes` neighbours, given in the compute type."""
+    if lanes > 1:
+        half = "_half" if dtype.storage == "half" else ""
+        return f"vstore{half}{lanes}({value}, 0, {pointer} + {_sum(index)});"
     if dtype.storage == "half":
         return f"vstore_half({value}, {index}, {pointer});"
     return f"{pointer}[{index}] = {value};"
+
+
+def load_line(dtype: DType, pointer: str, index: str, step: int, lanes: int, name: str) -> list[str]:
+    """Statements that make `name` of `lanes` elements from `index` on, each `step` behind the one before."""
+    kind = vector(dtype.compute, lanes)
+    if lanes == 1:
+        return [f"const {kind} {name} = {load(dtype, pointer, index)};"]
+    if step == 0:
+        return [f"const {kind} {name} = ({kind})({load(dtype, pointer, index)});"]
+    if step == 1:
+        return [f"const {kind} {name} = {load(dtype, pointer, index, lanes)};"]
+    if step == -1:
+        backwards = "s" + "".join(f"{lane:x}" for lane in reversed(range(lanes)))
+        whole = load(dtype, pointer, f"{index} - {lanes - 1}", lanes)
+        return [f"const {kind} {name} = {whole}.{backwards};"]
+    each = load(dtype, pointer, f"{name}_at + gr_lane * {step}L")
+    return [
+        f"const long {name}_at = {index};",
+        f"{dtype.compute} {name}_x[{lanes}];",
+        f"for (int gr_lane = 0; gr_lane < {lanes}; ++gr_lane) {name}_x[gr_lane] = {each};",
+        f"const {kind} {name} = vload{lanes}(0, {name}_x);",
+    ]
+
+
+def _sum(index: str) -> str:
+    return index if index.isidentifier() else f"({index})"
 
 
 def mapped_index(m: AffineMap | None, i: str) -> str:
@@ -152,8 +233,8 @@ def row_width(maps: Sequence[AffineMap | None]) -> int:
     return width
 
 
-def row_loops(width: int, setup: Sequence[str], body: Sequence[str]) -> list[str]:
-    """A loop over rows of `width` outputs and one along each, in which indices are lines: it vectorizes."""
+def row_loops(width: int, setup: Sequence[str], inner: Sequence[str]) -> list[str]:
+    """A loop over rows of `width` outputs; `inner` goes from ``gr_from`` to ``gr_to`` along each."""
     return [
         "    GR_SHARE(n)",
         f"    for (ulong gr_row = gr_first / {width}UL; gr_row * {width}UL < gr_last; ++gr_row) {{",
@@ -161,8 +242,6 @@ def row_loops(width: int, setup: Sequence[str], body: Sequence[str]) -> list[str
         *[f"        {line}" for line in setup],
         "        const ulong gr_from = max(gr_first, gr_base);",
         f"        const ulong gr_to = min(gr_last, gr_base + {width}UL);",
-        "        for (ulong i = gr_from; i < gr_to; ++i) {",
-        *[f"            {line}" for line in body],
-        "        }",
+        *[f"        {line}" for line in inner],
         "    }",
     ]
