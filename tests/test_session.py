@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -490,10 +491,14 @@ def test_a_device_that_fails_after_the_updates(
             raise kind("lost")
 
         plan = sess.make_callable(add)
+        fetches = [add, v * 3.0]
+        both = sess.make_callable(fetches)
+        sess.plan(fetches)  # bound while the device still works
         with monkeypatch.context() as patch:
             patch.setattr(device, "download", failing)
+            patch.setattr(device, "queue", SimpleNamespace(finish=failing))
             with pytest.raises(ExecutionError if kind is RuntimeError else kind, match="lost"):
-                sess.make_callable([add, v * 3.0])()
+                both()
         np.testing.assert_array_equal(sess.run(v), np.full(4, 2))
         np.testing.assert_array_equal(plan(), np.full(4, 3))
 

@@ -33,6 +33,8 @@ from graphrun.graph.traverse import topological_order
 from graphrun.shapes import num_elements
 
 _PURE_INPUTS = (CONST, FEED, STATE)
+# Fed arrays of this size and more are read in place: below, a copy costs less than telling the kernels.
+IN_PLACE_BYTES = 32768
 
 
 def lower(program: Program, target: Target) -> Plan:
@@ -144,7 +146,11 @@ class _Lowering:
             found = self.state_place(node.attrs["key"], spec, device)
         elif node.op is FEED:
             key = ("value", value, device)
-            found = self.new_place(key, spec, device)
+            if self._stays_in_place(spec, device):
+                self.fixed[key] = BufferInfo(device, "feed", size_bytes(spec))
+                found = Place(key, 0, spec)
+            else:
+                found = self.new_place(key, spec, device)
             self.plan.steps.append(UploadStep(device, self.registers[value], found, self.origin(node)))
         elif self._is_alias(node):
             m = view_map(node, i)
@@ -154,6 +160,11 @@ class _Lowering:
             raise AssertionError(f"{node} has not been lowered")
         self.places[(value, device)] = found
         return found
+
+    def _stays_in_place(self, spec: Spec, device: str) -> bool:
+        """Whether a fed array is read where it lies; its place is no slot then, which could be written."""
+        capabilities = self.target.capabilities[device]
+        return capabilities.zero_copy and size_bytes(spec) >= IN_PLACE_BYTES
 
     def new_place(self, key: Any, spec: Spec, device: str) -> Place:
         self.slot_bytes[key] = size_bytes(spec)

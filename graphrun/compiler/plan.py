@@ -30,9 +30,16 @@ class Origin:
         return f"{self.op} '{self.name}'" + (f" {line}" if line else "")
 
 
+# Kinds of buffers whose memory is not the run's own: the session's and the caller's.
+_OTHERS = ("state", "feed")
+
+
 @dataclass(frozen=True)
 class BufferInfo:
-    """A device buffer: scratch of the plan ("slot"), a session's variable ("state"), or a constant."""
+    """A device buffer: scratch of the plan ("slot"), a session's variable ("state"), or a constant.
+
+    One of kind "feed" is the memory of the fed array itself.
+    """
 
     device: str
     kind: str
@@ -179,7 +186,7 @@ class Plan:
         """The most memory that a run's own values take on a device, known before it runs."""
         if device == "cpu:0":
             return self.host_peak_bytes
-        return sum(b.size_bytes for b in self.buffers if b.device == device and b.kind != "state")
+        return sum(b.size_bytes for b in self.buffers if b.device == device and b.kind not in _OTHERS)
 
     def host_fallbacks(self) -> list[tuple[Origin, str]]:
         """Steps that run on the host although a device was asked for, with the reason."""

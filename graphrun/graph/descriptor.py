@@ -46,7 +46,9 @@ class Capabilities:
     global_mem_bytes: int = 1 << 32
     max_alloc_bytes: int = 1 << 30
     vector_width_float: int = 16  # native, in elements
-    unified_memory: bool = False
+    unified_memory: bool = False  # what the driver says
+    # Proven by the probe: a buffer over an array of the host is that array, for both sides, without mapping.
+    zero_copy: bool = False
 
     def supports(self, dtype: DType) -> bool:
         """Whether buffers and arithmetic of `dtype` work on this device."""

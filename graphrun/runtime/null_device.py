@@ -44,6 +44,11 @@ class NullDevice:
     def upload(self, buffer: Any, array: np.ndarray, offset_bytes: int = 0) -> None:
         pass
 
+    def uploader(
+        self, buffer: Any, shape: Sequence[int], numpy_dtype: Any, offset_bytes: int = 0
+    ) -> Callable[[Any], object]:
+        return lambda value: None
+
     def download(
         self, buffer: Any, shape: Sequence[int], numpy_dtype: Any, offset_bytes: int = 0
     ) -> np.ndarray:

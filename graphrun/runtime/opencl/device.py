@@ -16,6 +16,7 @@ from graphrun.errors import DeviceError, message
 from graphrun.graph.descriptor import Capabilities
 from graphrun.runtime.opencl import discover
 from graphrun.runtime.opencl.binding import cl
+from graphrun.runtime.opencl.probe import page_aligned
 from graphrun.runtime.opencl.programs import Program, ProgramCache, scalar
 
 # What pyopencl raises; for callers that may not import it.  `OpenCLDevice.failure` makes a DeviceError of it.
@@ -35,9 +36,16 @@ _devices_lock = threading.Lock()
 class Buffer(cl.Buffer):
     """Device memory, released when nothing refers to it any more.
 
-    `size_bytes` is what was asked for; the driver's own object is never empty.
+    Attributes
+    ----------
+    size_bytes : int
+        What was asked for; the driver's own object is never empty.
+    memory : array of uint8, or None
+        The memory itself, where the device shares the host's (`Capabilities.zero_copy`).  Whoever touches it
+        knows that no launch is under way that does.
     """
 
+    memory: np.ndarray | None = None
     size_bytes: int
     _freed: deque[int]
 
@@ -143,8 +151,39 @@ class OpenCLDevice:
         return buffer
 
     def _new_buffer(self, size_bytes: int) -> Buffer:
+        if self.capabilities.zero_copy:
+            return self._buffer_over(page_aligned(size_bytes))
         # OpenCL has no empty buffers; 16 bytes hold the widest element that a stray vector load may touch.
         return Buffer(self.context, cl.mem_flags.READ_WRITE, max(size_bytes, 16))
+
+    def _buffer_over(self, memory: np.ndarray) -> Buffer:
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+        buffer = Buffer(self.context, flags, hostbuf=memory)
+        buffer.memory = memory
+        return buffer
+
+    def pages(self, size_bytes: int) -> Buffer:
+        """Return memory of the host that a launch may write, for a result; it does not count as the device's.
+
+        For devices with `Capabilities.zero_copy`.
+        """
+        try:
+            return self._buffer_over(page_aligned(size_bytes))
+        except (cl.Error, MemoryError) as error:
+            raise self.failure(error, f"allocating {size_bytes} bytes for a result") from error
+
+    def over(self, array: np.ndarray) -> Buffer:
+        """Return a buffer that is the memory of an array, for launches that only read it.
+
+        For devices with `Capabilities.zero_copy`.  The array is C-contiguous and not empty, and stays as it
+        is until the launches have run.  Its bytes do not count as the device's.
+        """
+        try:
+            buffer = Buffer(self.context, cl.mem_flags.READ_ONLY | cl.mem_flags.USE_HOST_PTR, hostbuf=array)
+        except cl.Error as error:
+            raise self.failure(error, f"using an array of {array.nbytes} bytes in place") from error
+        buffer.memory = array.reshape(-1).view(np.uint8)
+        return buffer
 
     def _no_room(self, size_bytes: int, why: str) -> DeviceError:
         limits = self.capabilities
@@ -169,10 +208,35 @@ class OpenCLDevice:
         self._check_range(buffer, offset_bytes, array.nbytes, "upload")
         if not array.nbytes:
             return
+        memory = getattr(buffer, "memory", None)
+        if memory is not None:
+            self.finish()
+            memory[offset_bytes : offset_bytes + array.nbytes] = array.reshape(-1).view(np.uint8)
+            return
         try:
             cl.enqueue_copy(self.queue, buffer, array, dst_offset=offset_bytes)
         except cl.Error as error:
             raise self.failure(error, f"uploading {array.nbytes} bytes") from error
+
+    def uploader(
+        self, buffer: Any, shape: Sequence[int], numpy_dtype: Any, offset_bytes: int = 0
+    ) -> Callable[[Any], object]:
+        """Return a function that queues the upload of an array of this shape and does not wait.
+
+        The array may change at once: its values are kept until the next call, before which the queue has to
+        be waited for.  What is returned must live until then, since its end waits.
+        """
+        kept = np.empty(tuple(shape), numpy_dtype)
+        self._check_range(buffer, offset_bytes, kept.nbytes, "upload")
+
+        def upload(value: Any) -> object:
+            kept[...] = value
+            try:
+                return cl.enqueue_copy(self.queue, buffer, kept, dst_offset=offset_bytes, is_blocking=False)
+            except cl.Error as error:
+                raise self.failure(error, f"uploading {kept.nbytes} bytes") from error
+
+        return upload
 
     def download(
         self, buffer: Any, shape: Sequence[int], numpy_dtype: Any, offset_bytes: int = 0
@@ -182,11 +246,19 @@ class OpenCLDevice:
         self._check_range(buffer, offset_bytes, array.nbytes, "download")
         if not array.nbytes:
             return array
+        if getattr(buffer, "memory", None) is not None:
+            self.finish()
+            array[...] = self.view(buffer, shape, numpy_dtype, offset_bytes)
+            return array
         try:
             cl.enqueue_copy(self.queue, array, buffer, src_offset=offset_bytes)
         except cl.Error as error:
             raise self.failure(error, f"downloading {array.nbytes} bytes") from error
         return array
+
+    def view(self, buffer: Any, shape: Sequence[int], numpy_dtype: Any, offset_bytes: int = 0) -> np.ndarray:
+        """Return an array that is a part of a buffer's memory; for devices with `Capabilities.zero_copy`."""
+        return np.ndarray(tuple(shape), numpy_dtype, buffer.memory, offset_bytes)
 
     def copy(
         self, dst: Any, src: Any, size_bytes: int, dst_offset_bytes: int = 0, src_offset_bytes: int = 0
@@ -205,7 +277,9 @@ class OpenCLDevice:
             raise self.failure(error, f"copying {size_bytes} bytes") from error
 
     def _check_range(self, buffer: Any, offset_bytes: int, size_bytes: int, what: str) -> None:
-        capacity = buffer.size_bytes if isinstance(buffer, Buffer) else buffer.size
+        capacity = getattr(buffer, "size_bytes", None)
+        if capacity is None:
+            capacity = buffer.size
         if offset_bytes < 0 or size_bytes < 0 or offset_bytes + size_bytes > capacity:
             raise DeviceError(
                 message(

@@ -215,8 +215,8 @@ def _verdicts(
 def _judged(report: DeviceReport, verdict: dict[str, Any]) -> DeviceReport:
     text = str(verdict.get("reason", ""))
     reason, fix = advice.explain(text, report.platform_version) if text else ("", "")
-    fp64 = bool(verdict.get("fp64"))
-    capabilities = replace(report.capabilities, fp64=fp64)
+    fp64, shared = bool(verdict.get("fp64")), bool(verdict.get("zero_copy"))
+    capabilities = replace(report.capabilities, fp64=fp64, zero_copy=shared)
     return replace(report, working=bool(verdict.get("ok")), reason=reason, fix=fix, capabilities=capabilities)
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 # Part of every key under which a verdict is kept: raise it when the probe asks for more.
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 
 # Lines of ours start with this, since drivers print to stdout as well.
 MARK = "@graphrun "
+
+PAGE_BYTES = 4096
 
 _N_ITEMS = 256
 _N_WRITTEN = 250  # items beyond this must leave their element alone
@@ -139,14 +141,50 @@ def _prove_fp64(cl: Any, context: Any, queue: Any) -> None:
     _check("the float64", got, a * 3 + 1 / 1048576)
 
 
+def page_aligned(size_bytes: int) -> np.ndarray:
+    """Return uninitialised bytes that fill whole pages of memory, which drivers use without a copy."""
+    size_bytes = -(-max(size_bytes, 1) // PAGE_BYTES) * PAGE_BYTES
+    memory = np.empty(size_bytes + PAGE_BYTES, np.uint8)
+    start = -memory.ctypes.data % PAGE_BYTES
+    return memory[start : start + size_bytes]
+
+
+def _shares_memory(cl: Any, device: Any, context: Any, queue: Any, program: Any) -> bool:
+    """Whether a buffer over pages of the host is those pages: each side sees what the other writes.
+
+    The standard wants such memory to be mapped first, and processors that run kernels on themselves do
+    not need it.  Only a device that has memory in common with the host is asked.
+    """
+    try:
+        if not (device.host_unified_memory and device.type & cl.device_type.CPU):
+            return False
+        flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+        pages = [page_aligned(4 * _N_ITEMS).view(np.int32) for _ in range(2)]
+        numbers, sums = pages
+        buffers = [cl.Buffer(context, flags, hostbuf=p) for p in pages]
+        kernel = cl.Kernel(program, "gr_probe_local")
+        kernel.set_args(*buffers, cl.LocalMemory(4))
+        for turn in (1, 2):  # what the host writes after a launch counts too
+            numbers[:] = 77 * turn
+            numbers[:_N_ITEMS] = np.arange(_N_ITEMS) * turn + 3
+            sums[:] = 0
+            cl.enqueue_nd_range_kernel(queue, kernel, (_N_ITEMS,), (1,))
+            queue.finish()
+            if not np.array_equal(sums[:_N_ITEMS], numbers[:_N_ITEMS]):
+                return False
+    except Exception:  # the device is as good without
+        return False
+    return True
+
+
 def prove(device: Any) -> dict[str, Any]:
     """Try a ``pyopencl.Device``.
 
     Returns
     -------
     dict
-        ``ok``, ``fp64`` (claimed and proven), ``reason`` (empty if nothing is wrong; set as well when only
-        float64 fails).
+        ``ok``, ``fp64`` (claimed and proven), ``zero_copy`` (proven), ``reason`` (empty if nothing is wrong;
+        set as well when only float64 fails).
     """
     import pyopencl as cl
 
@@ -156,17 +194,19 @@ def prove(device: Any) -> dict[str, Any]:
         program = _build(cl, context, _SOURCE)
         _prove_types(cl, context, queue, program)
         _prove_local_memory(cl, device, context, queue, program)
+        shared = _shares_memory(cl, device, context, queue, program)
     except ProbeFailure as failure:
         return {"ok": False, "fp64": False, "reason": str(failure)}
     except Exception as error:  # whatever a driver thinks of, it is a verdict and not a crash of ours
         return {"ok": False, "fp64": False, "reason": f"{type(error).__name__}: {error}"}
     if not claims_fp64(device):
-        return {"ok": True, "fp64": False, "reason": ""}
+        return {"ok": True, "fp64": False, "zero_copy": shared, "reason": ""}
     try:
         _prove_fp64(cl, context, queue)
     except Exception as error:
-        return {"ok": True, "fp64": False, "reason": f"float64 is claimed but fails: {error}"}
-    return {"ok": True, "fp64": True, "reason": ""}
+        reason = f"float64 is claimed but fails: {error}"
+        return {"ok": True, "fp64": False, "zero_copy": shared, "reason": reason}
+    return {"ok": True, "fp64": True, "zero_copy": shared, "reason": ""}
 
 
 def claims_fp64(device: Any) -> bool:
