@@ -59,6 +59,16 @@ def sizes(n: int, cost: int, capabilities: Capabilities) -> tuple[tuple[int], tu
     return (groups * group,), (group,)
 
 
+def _reduce_sizes(
+    n: int, cost: int, capabilities: Capabilities, groups: bool
+) -> tuple[tuple[int], tuple[int]]:
+    """As `sizes`; `groups` tells that each piece is for a whole group."""
+    if not groups:
+        return sizes(n, cost, capabilities)
+    group = 1 << (min(GPU_GROUP, capabilities.max_work_group_size).bit_length() - 1)
+    return (min(n, capabilities.compute_units * GPU_GROUPS_PER_UNIT) * group,), (group,)
+
+
 class KernelCache:
     """Kernel texts of one lowering: a deep network repeats the same few again and again."""
 
@@ -158,33 +168,34 @@ def _reduce_launches(
     length = math.prod(shape[a] for a in axes)
     label = node.op.name
     inout = (("in", 0), ("out", 0))
+    kind = capabilities.kind
+    units = codegen.reduce_units(shape, axes, kind)
     if reduce.arg:
-        name, text = _named("arg", codegen.arg_kernel(reduce, x, out, axes[0], node.attrs, label))
-        sized = sizes(outputs, length, capabilities)
-        args: tuple[tuple[str, Any], ...] = (*inout, ("ulong", outputs), ("long", length))
+        name, text = _named("arg", codegen.arg_kernel(reduce, x, out, axes[0], node.attrs, label, kind))
+        sized = sizes(units, length * outputs // units, capabilities)
+        args: tuple[tuple[str, Any], ...] = (*inout, ("ulong", units), ("long", length))
         return [KernelLaunch(name, text, args, *sized, label, outputs * length)], ()
-    units = codegen.column_units(shape, axes)
-    units = outputs if units is None else units
-    wanted = REDUCE_UNITS_PER_CU[capabilities.kind] * capabilities.compute_units
+    groups = codegen.by_groups(shape, axes, kind)
+    wanted = REDUCE_UNITS_PER_CU[kind] * capabilities.compute_units // (GPU_GROUP if groups else 1)
     splits = max(1, min(wanted // max(units, 1), length * max(outputs, 1) // CPU_GRAIN, length // 64))
-    if capabilities.kind == "gpu" and length >= MIN_SPLIT_LENGTH // 16:
+    if kind == "gpu" and length >= MIN_SPLIT_LENGTH // 16:
         splits = max(splits, min(wanted // max(units, 1), length // 32))
     if splits <= 1:
-        text, last = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, 1, "all", label)
+        text, last = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, 1, "all", label, kind)
         name, text = _named("reduce", text)
-        sized = sizes(units, length * outputs // max(units, 1), capabilities)
+        sized = _reduce_sizes(units, length * outputs // max(units, 1), capabilities, groups)
         args = (*inout, ("ulong", units), *last)
         return [KernelLaunch(name, text, args, *sized, label, outputs * length)], ()
     splits = -(-length // -(-length // splits))  # no part is empty
-    first, last1 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "first", label)
-    second, last2 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "second", label)
+    first, last1 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "first", label, kind)
+    second, last2 = codegen.reduce_kernel(reduce, x, out, axes, node.attrs, splits, "second", label, kind)
     accumulator_bytes = {"double": 8, "long": 8, "ulong": 8}.get(x.dtype.compute, 4)
     name1, text1 = _named("reduce", first)
     name2, text2 = _named("reduce", second)
     n = units * splits
     return [
         KernelLaunch(name1, text1, (("in", 0), ("scratch", 0), ("ulong", n), *last1),
-                     *sizes(n, length * outputs // n, capabilities), label, outputs * length),
+                     *_reduce_sizes(n, length * outputs // n, capabilities, groups), label, outputs * length),
         KernelLaunch(name2, text2, (("scratch", 0), ("out", 0), ("ulong", outputs), *last2),
                      *sizes(outputs, splits, capabilities), f"{label} (second stage)"),
     ], (splits * outputs * accumulator_bytes,)  # fmt: skip

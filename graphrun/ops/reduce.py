@@ -285,7 +285,7 @@ def _arg(
         return numpy(x, axis=axis[0] if isinstance(axis, tuple) else axis).astype(output_type.numpy)
 
     # NaN counts as the best, as in NumPy; y takes over only where it is strictly better than x.
-    combine = f"y {better} x || (y != y && x == x)"
+    combine = f"{better}(y, x) | (gr_ne(y, y) & gr_eq(x, x))"
     opdef = register(
         OpDef(
             name, _arg_rule, on_numpy, Reduce("0", combine=combine, arg=True), no_gradient,
@@ -307,7 +307,7 @@ def _arg(
             at += len(x._shape)
         return apply(opdef, (x,), {"axis": at, "output_type": as_dtype(output_type)}, name)
 
-    extreme = "largest" if better == ">" else "smallest"
+    extreme = "largest" if better == "gr_gt" else "smallest"
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
         f"Return the index of the {extreme} element along `axis`, the first axis by default.\n\n"
@@ -316,8 +316,8 @@ def _arg(
     return function
 
 
-argmax = _arg("argmax", np.argmax, ">", "ArgMax", "ArgMax")
-argmin = _arg("argmin", np.argmin, "<", "ArgMin", "ArgMin")
+argmax = _arg("argmax", np.argmax, "gr_gt", "ArgMax", "ArgMax")
+argmin = _arg("argmin", np.argmin, "gr_lt", "ArgMin", "ArgMin")
 arg_max, arg_min = argmax, argmin
 
 

@@ -7,15 +7,16 @@ work-item on CPUs, where the inner loop vectorizes, and a grid stride on GPUs, w
 neighbours.  ``GR_UNITS`` is the same for larger pieces of work.
 """
 
+from graphrun.compiler.codegen.arg import arg_kernel
 from graphrun.compiler.codegen.elementwise import elementwise
 from graphrun.compiler.codegen.epilogue import EPILOGUE_MACROS, epilogue_args, epilogue_text
 from graphrun.compiler.codegen.index import index_kernel
-from graphrun.compiler.codegen.reduce import arg_kernel, column_units, reduce_kernel, reduction_layout
+from graphrun.compiler.codegen.reduce import by_groups, reduce_kernel, reduce_units, reduction_layout
 from graphrun.compiler.codegen.statements import statements
 from graphrun.compiler.codegen.text import PRELUDE, literal, mapped_index, vector, vector_defines
 
 __all__ = [
-    "EPILOGUE_MACROS", "PRELUDE", "arg_kernel", "column_units", "elementwise", "epilogue_args",
-    "epilogue_text", "index_kernel", "literal", "mapped_index", "reduce_kernel", "reduction_layout",
+    "EPILOGUE_MACROS", "PRELUDE", "arg_kernel", "by_groups", "elementwise", "epilogue_args",
+    "epilogue_text", "index_kernel", "literal", "mapped_index", "reduce_kernel", "reduce_units", "reduction_layout",
     "statements", "vector", "vector_defines",
 ]  # fmt: skip

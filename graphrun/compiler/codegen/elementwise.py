@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from graphrun.compiler.codegen.statements import statements
 from graphrun.compiler.codegen.text import (
     MIN_ROW,
+    indented,
     load,
     load_line,
     mapped_index,
@@ -66,9 +67,9 @@ class _Writer:
         width = row_width(group.maps)
         lines += ["#if GR_CHUNKED"]
         if width == 0:
-            lines += ["    GR_SHARE(n)", *_indented(self._along("gr_first", "gr_last", LANES), 1)]
+            lines += ["    GR_SHARE(n)", *indented(self._along("gr_first", "gr_last", LANES), 1)]
         elif width < MIN_ROW:
-            lines += ["    GR_FOR(i, n) {", *_indented(self._body(1), 2), "    }"]
+            lines += ["    GR_FOR(i, n) {", *indented(self._body(1), 2), "    }"]
         else:
             lines += self._rows(width)
         lines += ["#else", *self._grid(width), "#endif", "}"]
@@ -111,11 +112,11 @@ class _Writer:
         return [
             f"ulong i = {first};",
             f"for (; i + {lanes} <= {last}; i += {lanes}) {{",
-            *_indented(self._body(lanes, lines_from), 1),
+            *indented(self._body(lanes, lines_from), 1),
             "}",
             "GR_REST",
             f"for (; i < {last}; ++i) {{",
-            *_indented(self._body(1, lines_from), 1),
+            *indented(self._body(1, lines_from), 1),
             "}",
         ]
 
@@ -130,19 +131,15 @@ class _Writer:
 
     def _grid(self, width: int) -> list[str]:
         if width % GRID_LANES:
-            return ["    GR_FOR(i, n) {", *_indented(self._body(1), 2), "    }"]
+            return ["    GR_FOR(i, n) {", *indented(self._body(1), 2), "    }"]
         lanes = GRID_LANES
         return [
             f"    GR_FOR(gr_v, n / {lanes}) {{",
             f"        const ulong i = gr_v * {lanes};",
-            *_indented(self._body(lanes), 2),
+            *indented(self._body(lanes), 2),
             "    }",
             f"    const ulong gr_rest = n / {lanes} * {lanes} + get_global_id(0);",
             "    for (ulong i = gr_rest; i < n; i += get_global_size(0)) {",
-            *_indented(self._body(1), 2),
+            *indented(self._body(1), 2),
             "    }",
         ]
-
-
-def _indented(lines: Sequence[str], depth: int) -> list[str]:
-    return [f"{'    ' * depth}{line}" for line in lines]

@@ -1,18 +1,33 @@
-"""Kernels that reduce over axes."""
+"""Kernels that reduce over axes.
+
+On CPUs a work-item takes whole outputs: of a row that lies in memory as it is added up, in vectors and with
+several accumulators at once, since an addition waits for the one before it; or of a block of neighbouring
+columns, whose accumulators are an array to which each row is added.  On GPUs a group takes a row, and
+neighbouring work-items take neighbouring columns.  In which order is combined depends on the shape and on
+the device's kind alone, so that the same launch gives the same bits.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from graphrun.compiler.codegen.text import fill, load, mapped_index, parameter, store
+from graphrun.compiler.codegen.element import Element
+from graphrun.compiler.codegen.text import UNSAFE, fill, indented, mapped_index, parameter, store, vector
+from graphrun.compiler.fusion import Group
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import AffineMap, Reduce, Spec
 
-# Independent sums in a reduction: as many as a vector register holds, so that the compiler need not be
-# allowed to reorder additions, and so that errors grow with the logarithm of the length at first.
 LANES = 16
+ACCUMULATORS = 4
+# Outputs that one work-item of a CPU carries side by side where they are neighbours in memory: wide enough
+# that memory is read in long runs, and few enough that their accumulators stay in the nearest cache.
+COLUMN_BLOCK = 1024
+# Rows that are shorter than this are no work for a whole group.
+GROUP_ROW = 128
+MAX_GROUP = 256
 
 
 def reduction_layout(
@@ -37,36 +52,86 @@ def reduction_layout(
     return kept, reduced
 
 
-def _flat_offset(dims: Sequence[tuple[int, int]], i: str) -> str:
+def flat_offset(dims: Sequence[tuple[int, int]], i: str) -> str:
+    """Where coordinate `i`, flat over `dims` of (size, stride), lies."""
     return mapped_index(AffineMap(tuple(d for d, _ in dims), tuple(s for _, s in dims)), i)
 
 
-def _pieces(reduce: Reduce, attrs: Mapping[str, Any], x: DType, out: DType) -> Mapping[str, Any]:
-    compute = x.compute if not x.is_bool else out.compute
-    neutral = reduce.neutral(x) if callable(reduce.neutral) else reduce.neutral
+@dataclass(frozen=True)
+class Pieces:
+    """A reduction's expressions with types put in."""
 
-    def filled(code: str, **names: str) -> str:
-        return fill(code, attrs, compute, out.compute, names, count="gr_count")
+    reduce: Reduce
+    attrs: Mapping[str, Any]
+    x: DType
+    out: DType
 
-    return {
-        "type": compute,
-        "neutral": f"({compute})({filled(neutral, a='a')})",
-        "map": lambda a: f"({compute})({filled(reduce.map, a=a)})",
-        "combine": lambda p, q: f"({compute})({filled(reduce.combine, x=p, y=q)})",
-        "finish": lambda p: f"({out.compute})({filled(reduce.finish, x=p)})",
-    }
+    @property
+    def type(self) -> str:
+        return self.x.compute if not self.x.is_bool else self.out.compute
+
+    def _fill(self, code: str, lanes: int, **names: str) -> str:
+        text = fill(code, self.attrs, self.type, self.out.compute, names, lanes, count="gr_count")
+        return f"({vector(self.type, lanes)})({text})"
+
+    @property
+    def vectors(self) -> bool:
+        """Whether the expressions mean the same of vectors."""
+        return not any(UNSAFE.search(code) for code in (self.reduce.map, self.reduce.combine))
+
+    def neutral(self, lanes: int = 1) -> str:
+        code = self.reduce.neutral(self.x) if callable(self.reduce.neutral) else self.reduce.neutral
+        number = self._fill(code, 1, a="a")
+        return number if lanes == 1 else f"(({vector(self.type, lanes)}){number})"
+
+    def map(self, a: str, lanes: int = 1) -> str:
+        return self._fill(self.reduce.map, lanes, a=a)
+
+    def combine(self, x: str, y: str, lanes: int = 1) -> str:
+        """Two accumulators as one; of `arg` reductions the one that is preferred."""
+        if not self.reduce.arg:
+            return self._fill(self.reduce.combine, lanes, x=x, y=y)
+        return f"gr_where_{vector(self.type, lanes)}({self.beats(x, y, lanes)}, {y}, {x})"
+
+    def beats(self, x: str, y: str, lanes: int = 1) -> str:
+        """For `arg` reductions: whether y is preferred to x, as a `uchar` for each lane."""
+        text = fill(self.reduce.combine, self.attrs, self.type, self.out.compute, {"x": x, "y": y}, lanes)
+        return f"({vector('uchar', lanes)})({text})"
+
+    def finish(self, x: str) -> str:
+        text = fill(self.reduce.finish, self.attrs, self.type, self.out.compute, {"x": x}, count="gr_count")
+        return f"({self.out.compute})({text})"
 
 
 def reduce_kernel(
     reduce: Reduce, x: Spec, out: Spec, axes: Sequence[int], attrs: Mapping[str, Any], splits: int,
-    stage: str, label: str,
-) -> tuple[str, tuple[tuple[str, int], ...]]:  # fmt: skip
-    """A kernel for one stage of a reduction, and the sizes that are its last arguments.
+    stage: str, label: str, kind: str = "cpu", producer: Group | None = None,
+    in_specs: Sequence[Spec] = (),
+) -> tuple[str, tuple[tuple[str, Any], ...]]:  # fmt: skip
+    """A kernel for one stage of a reduction, and the numbers that are its last arguments.
 
-    `stage` "all" reduces completely; "first" leaves ``splits`` partial results for each output, laid out
-    (splits, outputs), in the accumulator's type; "second" reduces those.  Arguments: input, output,
-    ``ulong n`` (work units: outputs, or outputs times splits), then the sizes: what the size of the first
-    axis decides is not in the text, so that another batch size needs no other kernel.
+    Parameters
+    ----------
+    x : Spec
+        Of what is reduced: the input, or what `producer` makes.
+    splits, stage : int, str
+        Stage "all" reduces completely; "first" leaves `splits` partial results for each output, laid out
+        (splits, outputs), in the accumulator's type; "second" reduces those.
+    kind : str
+        The device's, as in `Capabilities`.
+    producer : Group, optional
+        Computes each element, with one result; its maps are over the shape of `x`.
+    in_specs : sequence of Spec
+        Of the producer's inputs.
+
+    Returns
+    -------
+    text : str
+        Arguments: the inputs (of the producer if there is one), the output, ``ulong n`` (work units:
+        `reduce_units`, times splits in the first stage, outputs in the second), then the numbers.
+    numbers : tuple of (ctype, value)
+        What the size of the first axis decides is not in the text, so that another batch size needs no
+        other kernel.
     """
     shape: Sequence[int] = x.shape  # type: ignore[assignment]
     kept, reduced = reduction_layout(shape, axes)
@@ -74,182 +139,280 @@ def reduce_kernel(
     outputs = math.prod(d for d, _ in kept)
     # The mean of an empty axis divides by zero, so the count must not be rounded up to one.
     count = math.prod(shape[a] for a in axes)
-    p = _pieces(reduce, attrs, x.dtype, out.dtype)
-    t = p["type"]
-    lines = [f"// {label}, {stage}"]
+    p = Pieces(reduce, attrs, x.dtype, out.dtype)
     if stage == "second":
-        lines += [
-            f"__kernel void GR_KERNEL(__global const {t} *x, const ulong x_o, "
-            f"{parameter(out.dtype, 'y', False)}, const ulong n, ",
-            "const int gr_splits, const long gr_count) {",
-            "    x += x_o; y += y_o;",
-            "    GR_FOR(i, n) {",
-            f"        {t} acc = x[i];",
-            f"        for (int s = 1; s < gr_splits; ++s) {{ const {t} v = x[(ulong)s * n + i];"
-            f" acc = {p['combine']('acc', 'v')}; }}",
-            f"        {store(out.dtype, 'y', 'i', p['finish']('acc'))}",
-            "    }",
-            "}",
-        ]
-        return "\n".join(lines) + "\n", (("int", splits), ("long", count))
+        return _second_stage(p, out, label), (("int", splits), ("long", count))
     partial = stage == "first"
+    element = Element(x, p.map, p.type, producer, in_specs)
     out_parameter = (
-        f"__global {t} *restrict y, const ulong y_o" if partial else parameter(out.dtype, "y", False)
+        f"__global {p.type} *restrict y, const ulong y_o" if partial else parameter(out.dtype, "y", False)
     )
 
     def result(at: str, value: str) -> str:
-        return f"y[{at}] = {value};" if partial else store(out.dtype, "y", at, p["finish"](value))
+        return f"y[{at}] = {value};" if partial else store(out.dtype, "y", at, p.finish(value))
 
-    lines += [
-        f"__kernel void GR_KERNEL({parameter(x.dtype, 'x', True)}, {out_parameter}, const ulong n,",
-        "    const ulong gr_units, const long gr_outputs, const long gr_length, const long gr_part,",
-        "    const long gr_count) {",
-        "    x += x_o; y += y_o;",
-    ]
+    parameters = [
+        *element.parameters(), out_parameter, "const ulong n", "const ulong gr_units",
+        "const long gr_outputs", "const long gr_length", "const long gr_part", "const long gr_count",
+        *element.scalar_parameters(),
+    ]  # fmt: skip
+    lines = [f"// {label}, {stage}", f"__kernel void GR_KERNEL({', '.join(parameters)}) {{"]
+    lines += indented([*element.setup(), "y += y_o;"], 1)
     share = -(-length // splits) if partial else length
-    units = column_units(shape, axes)
-    if units is not None:
-        lines += _column_loop(p, x.dtype, kept, reduced, partial, result)
+    units = reduce_units(shape, axes, kind)
+    form = reduce_form(shape, axes, kind)
+    body = _share_of_work(partial)
+    if form == "columns":
+        body += _columns(p, element, kept, reduced, result)
+    elif form == "column":
+        body += _column(p, element, kept, reduced, result)
+    elif form == "group":
+        body += _group_row(p, element, kept, reduced, result)
     else:
-        units = max(outputs, 1)
-        lines += _row_loop(p, x.dtype, kept, reduced, share, partial, result)
+        body += _row(p, element, kept, reduced, share, result)
+    if form == "group":
+        lines += [
+            f"    __local {p.type} gr_local[{MAX_GROUP}];",
+            "    for (ulong u = get_group_id(0); u < n; u += get_num_groups(0)) {",
+        ]
+    else:
+        lines += ["    GR_UNITS(u, n) {"]
+    lines += [*indented(body, 2), "    }", "}"]
     sizes = (
         ("ulong", units), ("long", outputs), ("long", length), ("long", share), ("long", count),
+        *((dtype.compute, value.item()) for value, dtype in element.scalars),
     )  # fmt: skip
-    return "\n".join([*lines, "}"]) + "\n", sizes
+    return "\n".join(lines) + "\n", sizes
 
 
-def _row_loop(
-    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, share: int, partial: bool,
-    result: Callable[[str, str], str],
-) -> list[str]:  # fmt: skip
-    """One work unit for each output: LANES sums run side by side along the reduced elements."""
-    t = p["type"]
-    element = lambda r: p["map"](load(dtype, "x", f"base + {_flat_offset(reduced, r)}"))  # noqa: E731
-    lines = ["    GR_UNITS(u, n) {"]
-    if partial:
-        lines += [
-            "        const ulong i = u % gr_units; const ulong part = u / gr_units;",
-            "        const long begin = part * gr_part;",
-            "        const long end = min(begin + gr_part, gr_length);",
-        ]
-    else:
-        lines += ["        const ulong i = u;", "        const long begin = 0, end = gr_length;"]
-    lines += [f"        const long base = {_flat_offset(kept, 'i')};", f"        {t} acc = {p['neutral']};"]
-    if share >= 2 * LANES:
-        lines += [
-            "        long r = begin;",
-            f"        if (end - begin >= {LANES}) {{",
-            f"            {t} lane[{LANES}];",
-            f"            for (int l = 0; l < {LANES}; ++l) lane[l] = {p['neutral']};",
-            f"            for (; r + {LANES} <= end; r += {LANES})",
-            f"                for (int l = 0; l < {LANES}; ++l) {{",
-            f"                    const {t} v = {element('(r + l)')};",
-            f"                    lane[l] = {p['combine']('lane[l]', 'v')};",
-            "                }",
-            f"            for (int w = {LANES // 2}; w; w /= 2)",
-            "                for (int l = 0; l < w; ++l)",
-            f"                    lane[l] = {p['combine']('lane[l]', 'lane[l + w]')};",
-            "            acc = lane[0];",
-            "        }",
-            "        for (; r < end; ++r) {",
-        ]
-    else:
-        lines += ["        for (long r = begin; r < end; ++r) {"]
-    lines += [
-        f"            const {t} v = {element('r')};",
-        f"            acc = {p['combine']('acc', 'v')};",
-        "        }",
-        f"        {result('u', 'acc')}",
-        "    }",
-    ]
-    return lines
-
-
-# Outputs that one work unit carries side by side where they are neighbours in memory.
-COLUMN_BLOCK = 64
-
-
-def _column_loop(
-    p: Mapping[str, Any], dtype: DType, kept: Any, reduced: Any, partial: bool,
-    result: Callable[[str, str], str],
-) -> list[str]:  # fmt: skip
-    """One work unit for a block of neighbouring outputs: each reduced row adds to all of them."""
-    t = p["type"]
-    width = kept[-1][0]
-    blocks = -(-width // COLUMN_BLOCK)
-    outer_offset = _flat_offset(kept[:-1], "o") if len(kept) > 1 else "0"
-    row = _flat_offset(reduced, "r")
-    value = p["map"](load(dtype, "x", "at + l"))
-    lines = ["    GR_UNITS(u, n) {"]
-    if partial:
-        lines += [
-            "        const ulong unit = u % gr_units; const ulong part = u / gr_units;",
-            "        const long begin = part * gr_part;",
-            "        const long end = min(begin + gr_part, gr_length);",
-            "        const long to = part * gr_outputs;",
-        ]
-    else:
-        lines += ["        const ulong unit = u; const long begin = 0, end = gr_length; const long to = 0;"]
-    lines += [
-        f"        const long o = unit / {blocks}UL; const long c = (unit % {blocks}UL) * {COLUMN_BLOCK}L;",
-        f"        const int m = min((long){COLUMN_BLOCK}, {width}L - c);",
-        f"        const long base = {outer_offset} + c;",
-        f"        {t} lane[{COLUMN_BLOCK}];",
-        f"        for (int l = 0; l < {COLUMN_BLOCK}; ++l) lane[l] = {p['neutral']};",
-        f"        if (m == {COLUMN_BLOCK}) {{",
-        "            for (long r = begin; r < end; ++r) {",
-        f"                const long at = base + {row};",
-        f"                for (int l = 0; l < {COLUMN_BLOCK}; ++l) {{ const {t} v = {value};"
-        f" lane[l] = {p['combine']('lane[l]', 'v')}; }}",
-        "            }",
-        "        } else {",
-        "            for (long r = begin; r < end; ++r) {",
-        f"                const long at = base + {row};",
-        f"                for (int l = 0; l < m; ++l) {{ const {t} v = {value};"
-        f" lane[l] = {p['combine']('lane[l]', 'v')}; }}",
-        "            }",
-        "        }",
-        f"        const long first = to + o * {width}L + c;",
-        f"        for (int l = 0; l < m; ++l) {{ {result('first + l', 'lane[l]')} }}",
-        "    }",
-    ]
-    return lines
-
-
-def column_units(shape: Sequence[int], axes: Sequence[int]) -> int | None:
-    """Work units of the column form of a reduction; None where the row form is used."""
+def reduce_form(shape: Sequence[int], axes: Sequence[int], kind: str) -> str:
+    """How work is shared out: "row", "columns"; on GPUs "group" (for a row), "row" and "column"."""
     kept, reduced = reduction_layout(shape, axes)
-    if not kept or kept[-1][1] != 1 or math.prod(d for d, _ in reduced) <= 1:
-        return None
+    length = math.prod(d for d, _ in reduced)
+    if kept and kept[-1][1] == 1 and length > 1:
+        return "columns" if kind == "cpu" else "column"
+    return "group" if kind != "cpu" and length >= GROUP_ROW else "row"
+
+
+def reduce_units(shape: Sequence[int], axes: Sequence[int], kind: str = "cpu") -> int:
+    """Pieces of work in a reduction, before it is split."""
+    kept, _ = reduction_layout(shape, axes)
     outputs = math.prod(d for d, _ in kept)
+    if reduce_form(shape, axes, kind) != "columns":
+        return max(outputs, 1)
     return outputs // kept[-1][0] * -(-kept[-1][0] // COLUMN_BLOCK)
 
 
-def arg_kernel(reduce: Reduce, x: Spec, out: Spec, axis: int, attrs: Mapping[str, Any], label: str) -> str:
-    """A kernel for argmax and the like: the first index that nothing beats.
+def by_groups(shape: Sequence[int], axes: Sequence[int], kind: str) -> bool:
+    """Whether a unit of the reduction is for a whole work-group, of a power of two of items."""
+    return reduce_form(shape, axes, kind) == "group"
 
-    Arguments: input, output, ``ulong n`` (outputs), ``long`` length of the axis.
-    """
-    shape: Sequence[int] = x.shape  # type: ignore[assignment]
-    kept, reduced = reduction_layout(shape, (axis,))
-    p = _pieces(reduce, attrs, x.dtype, x.dtype)
-    t = x.dtype.compute
-    at = f"base + {_flat_offset(reduced, 'r')}"
+
+def _share_of_work(partial: bool) -> list[str]:
+    if not partial:
+        return ["const ulong unit = u; const long begin = 0, end = gr_length; const long to = 0;"]
+    return [
+        "const ulong unit = u % gr_units; const ulong part = u / gr_units;",
+        "const long begin = part * gr_part; const long end = min(begin + gr_part, gr_length);",
+        "const long to = part * gr_outputs;",
+    ]
+
+
+def _runs(element: Element, reduced: Sequence[tuple[int, int]], inner: Sequence[str]) -> list[str]:
+    """A loop over the runs between ``begin`` and ``end``; `inner` goes from ``c`` to ``gr_to`` in each."""
+    run = element.run_length(reduced[-1][0] if reduced else 1)
+    if run is None and len(reduced) > 1 and 0 not in (d for d, _ in reduced):
+        run = reduced[-1][0]
+    if run is None:
+        # One run, of whatever length.
+        return [*element.begin("base"), "long c = begin; const long gr_to = end;", *inner]
+    outer = [*reduced[:-1], (reduced[-1][0] // run, run)]
+    return [
+        "for (long gr_r = begin; gr_r < end;) {",
+        f"    const long gr_run = gr_r / {run}L;",
+        f"    long c = gr_r - gr_run * {run}L;",
+        f"    const long gr_to = min({run}L, c + end - gr_r);",
+        "    gr_r += gr_to - c;",
+        *indented([*element.begin(f"base + {flat_offset(outer, 'gr_run')}"), *inner], 1),
+        "}",
+    ]
+
+
+def _row(
+    p: Pieces, element: Element, kept: Any, reduced: Any, share: int, result: Any,
+) -> list[str]:  # fmt: skip
+    """One output: accumulators that are vectors, then what is left over, then all of them as one."""
+    t = p.type
+    lines = [f"const long base = {flat_offset(kept, 'unit')};", f"{t} acc = {p.neutral()};"]
+    many = ACCUMULATORS if share >= 2 * LANES * ACCUMULATORS else 1
+    use_vectors = p.vectors and share >= LANES
+    inner: list[str] = []
+    if use_vectors:
+        v = vector(t, LANES)
+        lines += [f"{v} acc{j} = {p.neutral(LANES)};" for j in range(many)]
+        if many > 1:
+            inner += [f"for (; c + {LANES * many} <= gr_to; c += {LANES * many}) {{"]
+            for j in range(many):
+                inner += indented(element.value(f"v{j}", f"(c + {LANES * j})", LANES), 1)
+            inner += [f"    acc{j} = {p.combine(f'acc{j}', f'v{j}', LANES)};" for j in range(many)]
+            inner += ["}"]
+        inner += [
+            f"for (; c + {LANES} <= gr_to; c += {LANES}) {{",
+            *indented(element.value("v", "c", LANES), 1),
+            f"    acc0 = {p.combine('acc0', 'v', LANES)};",
+            "}",
+        ]
+    inner += [
+        "GR_REST",
+        "for (; c < gr_to; ++c) {",
+        *indented(element.value("v", "c", 1), 1),
+        f"    acc = {p.combine('acc', 'v')};",
+        "}",
+    ]
+    lines += _runs(element, reduced, inner)
+    if use_vectors:
+        lines += as_one(p, [f"acc{j}" for j in range(many)])
+        lines += [f"acc = {p.combine('gr_all', 'acc')};"]
+    return [*lines, result("to + unit", "acc")]
+
+
+def as_one(p: Pieces, accumulators: Sequence[str]) -> list[str]:
+    """Statements that combine vectors into the number ``gr_all``: halves with halves."""
+    lines = []
+    names = list(accumulators)
+    while len(names) > 1:
+        half = len(names) // 2
+        for a, b in zip(names[:half], names[half:], strict=True):
+            lines.append(f"{a} = {p.combine(a, b, LANES)};")
+        names = names[:half]
+    last = names[0]
+    for lanes in (8, 4):
+        lines.append(
+            f"const {vector(p.type, lanes)} gr_all{lanes} = {p.combine(f'{last}.lo', f'{last}.hi', lanes)};"
+        )
+        last = f"gr_all{lanes}"
+    lines.append(f"const {p.type} gr_all_a = {p.combine(f'{last}.s0', f'{last}.s2')};")
+    lines.append(f"const {p.type} gr_all_b = {p.combine(f'{last}.s1', f'{last}.s3')};")
+    return [*lines, f"const {p.type} gr_all = {p.combine('gr_all_a', 'gr_all_b')};"]
+
+
+def _columns_lanes(p: Pieces, width: int) -> int:
+    if not p.vectors:
+        return 1
+    return next((lanes for lanes in (LANES, 8, 4) if width >= lanes), 1)
+
+
+def columns_loop(p: Pieces, width: int, step: Any) -> list[str]:
+    """``step(c, lanes)`` for all columns of a block, ``m`` of them, in vectors and what is left of it."""
+    lanes = _columns_lanes(p, width)
+    lines = ["int c = 0;"]
+    if lanes > 1:
+        # Few columns keep their accumulators in registers, if the loop over them is none.
+        unroll = ["GR_UNROLL"] if width <= 4 * LANES else []
+        lines += [*unroll, f"for (; c + {lanes} <= m; c += {lanes}) {{", *indented(step("c", lanes), 1), "}"]
+    if width % lanes or lanes == 1:
+        lines += ["GR_REST" if lanes > 1 else "", "for (; c < m; ++c) {", *indented(step("c", 1), 1), "}"]
+    return [line for line in lines if line]
+
+
+def column_block(kept: Any) -> tuple[list[str], int]:
+    """Statements that find a unit's block of columns: ``base``, ``first``, ``m``; and its size."""
+    width = kept[-1][0]
+    blocks = -(-width // COLUMN_BLOCK)
+    outer = flat_offset(kept[:-1], "o") if len(kept) > 1 else "0"
+    size = f"(int)min((long){COLUMN_BLOCK}, {width}L - c0)" if blocks > 1 else f"{width}"
+    lines = [
+        f"const long o = unit / {blocks}UL; const long c0 = (unit % {blocks}UL) * {COLUMN_BLOCK}L;",
+        f"const int m = {size};",
+        f"const long base = {outer} + c0;",
+        f"const long first = to + o * {width}L + c0;",
+    ]
+    return lines, min(width, COLUMN_BLOCK)
+
+
+def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) -> list[str]:
+    """A block of neighbouring outputs: each reduced row is combined with all of them."""
+    t = p.type
+    width = kept[-1][0]
+    run = element.run_length(width)
+    if run is not None and run != width:
+        element.lines = False  # a row crosses where a map begins again
+    lines, block = column_block(kept)
+
+    def step(c: str, lanes: int) -> list[str]:
+        value = element.value("v", c, lanes)
+        if lanes == 1:
+            return [*value, f"acc[{c}] = {p.combine(f'acc[{c}]', 'v')};"]
+        v = vector(t, lanes)
+        return [
+            *value,
+            f"const {v} gr_acc = vload{lanes}(0, acc + {c});",
+            f"vstore{lanes}({p.combine('gr_acc', 'v', lanes)}, 0, acc + {c});",
+        ]
+
+    return [
+        *lines,
+        f"{t} acc[{block}];",
+        f"for (int c = 0; c < m; ++c) acc[c] = {p.neutral()};",
+        "for (long gr_r = begin; gr_r < end; ++gr_r) {",
+        *indented(element.begin(f"base + {flat_offset(reduced, 'gr_r')}"), 1),
+        *indented(columns_loop(p, width, step), 1),
+        "}",
+        f"for (int c = 0; c < m; ++c) {{ {result('first + c', 'acc[c]')} }}",
+    ]
+
+
+def _column(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) -> list[str]:
+    """One output, for one work-item of many: neighbours read neighbours."""
+    element.lines = False
+    return [
+        f"const long base = {flat_offset(kept, 'unit')};",
+        f"{p.type} acc = {p.neutral()};",
+        "for (long gr_r = begin; gr_r < end; ++gr_r) {",
+        *indented(element.begin(f"base + {flat_offset(reduced, 'gr_r')}"), 1),
+        *indented(element.value("v", "0", 1), 1),
+        f"    acc = {p.combine('acc', 'v')};",
+        "}",
+        result("to + unit", "acc"),
+    ]
+
+
+def _group_row(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) -> list[str]:
+    """One output, for a whole work-group: each item takes every so many-th element, then a tree."""
+    element.lines = False
+    return [
+        "const uint gr_item = get_local_id(0);",
+        f"const long base = {flat_offset(kept, 'unit')};",
+        f"{p.type} acc = {p.neutral()};",
+        "for (long gr_r = begin + gr_item; gr_r < end; gr_r += get_local_size(0)) {",
+        *indented(element.begin(f"base + {flat_offset(reduced, 'gr_r')}"), 1),
+        *indented(element.value("v", "0", 1), 1),
+        f"    acc = {p.combine('acc', 'v')};",
+        "}",
+        "gr_local[gr_item] = acc;",
+        "for (uint gr_half_group = get_local_size(0) / 2; gr_half_group; gr_half_group /= 2) {",
+        "    barrier(CLK_LOCAL_MEM_FENCE);",
+        "    if (gr_item < gr_half_group)",
+        f"        gr_local[gr_item] = {p.combine('gr_local[gr_item]', 'gr_local[gr_item + gr_half_group]')};",
+        "}",
+        f"if (gr_item == 0) {{ {result('to + unit', 'gr_local[0]')} }}",
+        "barrier(CLK_LOCAL_MEM_FENCE);",
+    ]
+
+
+def _second_stage(p: Pieces, out: Spec, label: str) -> str:
+    t = p.type
     return "\n".join([
-        f"// {label}",
-        f"__kernel void GR_KERNEL({parameter(x.dtype, 'x', True)}, {parameter(out.dtype, 'y', False)}, "
-        "const ulong n, const long gr_length) {",
+        f"// {label}, second",
+        f"__kernel void GR_KERNEL(__global const {t} *x, const ulong x_o, "
+        f"{parameter(out.dtype, 'y', False)}, const ulong n, ",
+        "const int gr_splits, const long gr_count) {",
         "    x += x_o; y += y_o;",
-        "    GR_UNITS(i, n) {",
-        f"        const long base = {_flat_offset(kept, 'i')};",
-        "        long best = 0;",
-        f"        {t} top = {load(x.dtype, 'x', 'base')};",
-        "        for (long r = 1; r < gr_length; ++r) {",
-        f"            const {t} v = {load(x.dtype, 'x', at)};",
-        f"            if ({p['combine']('top', 'v')}) {{ best = r; top = v; }}",
-        "        }",
-        f"        {store(out.dtype, 'y', 'i', 'best')}",
+        "    GR_FOR(i, n) {",
+        f"        {t} acc = x[i];",
+        f"        for (int s = 1; s < gr_splits; ++s) {{ const {t} v = x[(ulong)s * n + i];"
+        f" acc = {p.combine('acc', 'v')}; }}",
+        f"        {store(out.dtype, 'y', 'i', p.finish('acc'))}",
         "    }",
         "}",
     ]) + "\n"  # fmt: skip

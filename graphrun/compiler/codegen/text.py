@@ -36,6 +36,12 @@ GR_HALVES(16)
 #define GR_REST
 #endif
 
+#ifdef __clang__
+#define GR_UNROLL _Pragma("unroll")
+#else
+#define GR_UNROLL
+#endif
+
 #if GR_CHUNKED
 #define GR_SHARE(n) \\
     const ulong gr_share = (((n) + get_global_size(0) - 1) / get_global_size(0) + 15) & ~(ulong)15; \\
@@ -98,7 +104,7 @@ def attribute(value: Any, compute: str) -> str:
 
 # What means the same of a vector as of a number: helpers, conversions, arithmetic and bitwise operators, but
 # no comparison, no choice and no logical operator, whose results are of other types there.
-_UNSAFE = re.compile(r"[?<>=!%\[\]]|&&|\|\||(?<!\})\b(?!gr_|convert_|as_)[a-z_]\w*\(|\d\.\d*(?![\w.]*f)")
+UNSAFE = re.compile(r"[?<>=!%\[\]]|&&|\|\||(?<!\})\b(?!gr_|convert_|as_)[a-z_]\w*\(|\d\.\d*(?![\w.]*f)")
 _VECTOR_CALL = re.compile(r"\bgr_[a-z0-9_]+_(float|double|u?char|short|u?int|u?long)(4|8|16)\(")
 
 
@@ -125,7 +131,7 @@ def expression(
     """The C expression of an `Expr` with its operands' names put in; None where vectors cannot take it."""
     compute = next((d.compute for d in in_dtypes if not d.is_bool), out_dtype.compute)
     code = expr.code(attrs, in_dtypes, out_dtype) if callable(expr.code) else expr.code
-    if lanes > 1 and _UNSAFE.search(code):
+    if lanes > 1 and UNSAFE.search(code):
         return None
     return fill(code, attrs, compute, out_dtype.compute, dict(zip("abcdef", names, strict=False)), lanes)
 
@@ -146,6 +152,11 @@ def fill(
     code = _CALL.sub(lambda m: f"{m[1]}_{vector(compute, lanes)}(", code)
     pattern = _LETTER if set(names) <= set("abcdef") else re.compile(rf"\b({'|'.join(names)})\b(?!\()")
     return pattern.sub(lambda m: names.get(m[1], m[1]), code)
+
+
+def indented(lines: Sequence[str], depth: int) -> list[str]:
+    """The lines, further in."""
+    return [f"{'    ' * depth}{line}" for line in lines]
 
 
 def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
