@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphrun.compiler import codegen
+from graphrun.compiler.codegen.rows import GPU_GROUP as ROWS_GROUP
+from graphrun.compiler.codegen.rows import SCRATCH_BYTES, row_kernel, row_literals
 from graphrun.compiler.fusion import Group
 from graphrun.compiler.ir import Node, attrs_key
-from graphrun.graph.descriptor import Capabilities, Index, Kernel, Launch, Reduce
+from graphrun.compiler.rows import RowGroup
+from graphrun.dtypes import DType
+from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, Launch, Reduce
 from graphrun.kernel_files import kernel_source
 from graphrun.shapes import normalize_axes, num_elements
 
@@ -116,6 +120,55 @@ def fused_launch(
     flops = sum(i.expr.flops for i in group.instructions)
     global_size, local_size = sizes(n, max(1, flops // 4), capabilities)
     return KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n)
+
+
+def _rows_key(group: RowGroup) -> Any:
+    # A literal that is an argument is known by which argument it is, not by its value.
+    number = {(v.tobytes(), d.name): m for m, (v, d) in enumerate(row_literals(group))}
+
+    def operand(kind: str, what: Any, dtype: DType) -> Any:
+        if kind != "lit":
+            return kind, what
+        return kind, number.get((what.tobytes(), dtype.name), what.tobytes())
+
+    return group.columns, group.inputs, group.results, tuple(
+        (
+            i.op, i.kind, attrs_key(i.attrs), i.dtype, i.in_dtypes,
+            tuple(operand(*o, d) for o, d in zip(i.operands, i.in_dtypes, strict=True)),
+        )
+        for i in group.instructions
+    )  # fmt: skip
+
+
+def rows_launches(
+    node: Node, group: RowGroup, capabilities: Capabilities, in_place: Mapping[int, int], cache: KernelCache
+) -> tuple[list[KernelLaunch], tuple[int, ...]]:
+    """The launch of a row group, and the bytes of its scratch."""
+    columns, n = group.columns, node.attrs["rows"]
+    text, scratch_rows = cache.of(
+        ("rows", _rows_key(group), tuple(node.input_specs), node.specs, tuple(in_place.items())),
+        lambda: row_kernel(group, node.input_specs, node.specs, in_place, capabilities.kind),
+    )
+    name, text = _named("rows", text)
+    flops = sum(i.code.flops if isinstance(i.code, Expr) else 1 for i in group.instructions)
+    if capabilities.kind == "gpu":
+        local = 1
+        while local * 2 <= min(ROWS_GROUP, capabilities.max_work_group_size, columns):
+            local *= 2
+        groups = min(n, capabilities.compute_units * GPU_GROUPS_PER_UNIT)
+        global_size, local_size = (groups * local,), (local,)
+    else:
+        groups = sizes(n, columns * max(1, flops // 4), capabilities)[0][0]
+        global_size, local_size = (groups,), (1,)
+    args: list[tuple[str, Any]] = [("in", k) for k in range(len(node.inputs)) if k not in in_place]
+    args += [("out", k) for k in range(len(node.specs))]
+    scratch: tuple[int, ...] = ()
+    if scratch_rows:
+        args.append(("scratch", 0))
+        scratch = (groups * scratch_rows * columns * SCRATCH_BYTES,)
+    args += [(dtype.compute, value.item()) for value, dtype in row_literals(group)] + [("ulong", n)]
+    launch = KernelLaunch(name, text, tuple(args), global_size, local_size, group.label, flops * n * columns)
+    return [launch], scratch
 
 
 def node_launches(

@@ -6,12 +6,21 @@ run that fails has changed no variable, and so that an update may be written ove
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from graphrun.compiler.fusion import FUSED, Group, is_contiguous, view_group, view_map
+from graphrun.compiler.codegen.rows import overwrites
+from graphrun.compiler.fusion import FUSED, is_contiguous, view_group, view_map
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
-from graphrun.compiler.launch import KernelCache, KernelLaunch, fused_launch, node_launches, program_source
+from graphrun.compiler.launch import (
+    KernelCache,
+    KernelLaunch,
+    fused_launch,
+    node_launches,
+    program_source,
+    rows_launches,
+)
 from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import (
@@ -27,6 +36,7 @@ from graphrun.compiler.plan import (
     UploadStep,
     size_bytes,
 )  # fmt: skip
+from graphrun.compiler.rows import ROWS
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.traverse import topological_order
@@ -109,7 +119,7 @@ class _Lowering:
 
     def origin(self, node: Node) -> Origin:
         # A fused group is known to the user by its last operation.
-        op = node.origin.opdef if node.op is FUSED and node.origin is not None else node.op
+        op = node.origin.opdef if node.op in (FUSED, ROWS) and node.origin is not None else node.op
         return Origin(op.name, node.name, node.site)
 
     def new_register(self, spec: Spec) -> int:
@@ -265,8 +275,13 @@ class _Lowering:
         launches: list[KernelLaunch] = []
         scratch_bytes: tuple[int, ...] = ()
         if node.op is FUSED:
-            in_place, out_places = self._fused_places(node, in_places)
+            maps = node.attrs["group"].maps
+            in_place, out_places = self._shared_places(node, in_places, lambda k, j: maps[k] is None)
             launches = [fused_launch(node, node.attrs["group"], capabilities, in_place, cache)]
+        elif node.op is ROWS:
+            group = node.attrs["group"]
+            in_place, out_places = self._shared_places(node, in_places, overwrites(group))
+            launches, scratch_bytes = rows_launches(node, group, capabilities, in_place, cache)
         else:
             for i, spec in enumerate(node.specs):
                 m = view_map(node, i)
@@ -313,34 +328,40 @@ class _Lowering:
                 )
             )  # fmt: skip
 
-    def _fused_places(self, node: Node, ins: list[Place]) -> tuple[dict[int, int], list[Place]]:
-        """Where a fused group writes: over what nobody reads any more, else to new places.
+    def _shared_places(
+        self, node: Node, ins: list[Place], may_share: Callable[[int, int], bool]
+    ) -> tuple[dict[int, int], list[Place]]:
+        """Where a generated kernel writes: over what nobody reads any more, else to new places.
 
-        Returns which inputs lie where which outputs go, and the place of each output.
+        `may_share` tells whether an input and an output may lie in one place: the kernel then reads each
+        element of the input before it writes that of the output, and never again.  Returns which inputs lie
+        where which outputs go, and the place of each output.
         """
-        group: Group = node.attrs["group"]
-        same_place = [k for k, p in enumerate(ins) if group.maps[k] is None and p.offset == 0]
         in_place: dict[int, int] = {}
         outs: list[Place] = []
 
-        def read_otherwise(buffer: Any) -> bool:
+        def usable(k: int, j: int) -> bool:
+            free = k not in in_place and ins[k].offset == 0 and ins[k].spec.dtype is node.specs[j].dtype
+            return free and may_share(k, j)
+
+        def read_otherwise(buffer: Any, j: int) -> bool:
             readers = [k for k, p in enumerate(ins) if p.buffer == buffer]
-            return len(readers) > 1 or any(k not in same_place for k in readers)
+            return len(readers) > 1 or any(ins[k].offset or not may_share(k, j) for k in readers)
 
         for j, spec in enumerate(node.specs):
-            usable = [k for k in same_place if k not in in_place and ins[k].spec.dtype is spec.dtype]
+            candidates = [k for k in range(len(ins)) if usable(k, j)]
             target = self._update_target((node, j))
-            if target is not None and not read_otherwise(target.buffer):
-                match = [k for k in usable if ins[k].buffer == target.buffer]
+            if target is not None and not read_otherwise(target.buffer, j):
+                match = [k for k in candidates if ins[k].buffer == target.buffer]
                 if match or all(p.buffer != target.buffer for p in ins):
                     in_place.update(dict.fromkeys(match, j))
                     outs.append(target)
                     continue
-            for k in usable:
+            for k in candidates:
                 p = ins[k]
                 whole = self.slot_bytes.get(p.buffer) == p.size_bytes
                 unread = self.uses.get(self.root(node.inputs[k]), 0) == 0
-                if whole and unread and not read_otherwise(p.buffer):
+                if whole and unread and not read_otherwise(p.buffer, j):
                     in_place[k] = j
                     outs.append(Place(p.buffer, 0, spec))
                     break

@@ -15,6 +15,7 @@ from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.prune import prune
+from graphrun.compiler.rows import rows
 from graphrun.compiler.simplify import simplify
 from graphrun.compiler.specialize import Found, NeedValues, Place, specialize
 from graphrun.compiler.state import StateSpecs, purify
@@ -118,6 +119,7 @@ def _finish(
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)
+        program = done("rows", rows(program), placed=True)
         program = done("fuse", fuse(program), placed=True)
     started = time.perf_counter_ns()
     plan = lower(program, target)

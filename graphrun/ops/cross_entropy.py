@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrun import dtypes
+from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
-from graphrun.graph.descriptor import Expr, Index, Spec
+from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
-from graphrun.graph.opdef import OpDef, register
+from graphrun.graph.opdef import Constant, OpDef, register
 from graphrun.graph.site import user_site
 from graphrun.ops.elementwise import sigmoid, softplus
 from graphrun.ops.families import binary, require_kind, require_same_dtype
@@ -243,13 +244,29 @@ def _sparse_numpy(logits: Any, labels: Any) -> tuple[Any, Any]:
 
 
 def _sparse_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any) -> Any:
+    """In terms of elementwise operations and sums along rows, so that all of it is one pass over the rows."""
     logits, labels = inputs
-    rank = len(specs[0].shape or ())
-    z, e, total = build_shifted(build, logits, specs[0], rank - 1)
-    rows = (specs[0].shape or ())[:-1]
-    log_total = build("reshape", [build("log", [total])], {"shape": rows})
-    loss = build("subtract", [log_total, build("take_label", [z, labels])])
-    backprop = build("subtract_label", [build("divide", [e, total]), labels])
+    shape, kind = specs[0].dims, specs[1].dtype
+    rows, classes = shape[:-1], shape[-1]
+
+    def constant(value: Any, dtype: DType) -> Any:
+        return build("const", [], {"value": Constant(np.asarray(value, dtype.numpy)), "dtype": dtype})
+
+    z, e, total = build_shifted(build, logits, specs[0], len(shape) - 1)
+    dtype = dtypes.float32 if _half(specs) else specs[0].dtype
+    label = build("reshape", [labels], {"shape": (*rows, 1)})
+    if classes - 1 > np.iinfo(kind.numpy).max:  # a narrow type cannot name all of the classes
+        label, kind = build("cast", [label], {"dtype": dtypes.int32}), dtypes.int32
+    own = build("equal", [label, constant(np.arange(classes), kind)])
+    hits = build("any", [own], {"axis": (len(shape) - 1,), "keepdims": True})
+    # A label that is no class gives NaN.
+    gate = build("select", [hits, constant(0, dtype), constant(np.nan, dtype)])
+    over = {"axis": (len(shape) - 1,), "keepdims": True}
+    taken = build("sum", [build("select", [own, z, constant(0, dtype)])], over)
+    kept = build("add", [build("subtract", [build("log", [total]), taken]), gate])
+    loss = build("reshape", [kept], {"shape": rows})
+    p = build("subtract", [build("divide", [e, total]), build("cast", [own], {"dtype": dtype})])
+    backprop = build("add", [p, gate])
     return _to_half(build, [loss, backprop]) if _half(specs) else [loss, backprop]
 
 
@@ -266,35 +283,6 @@ sparse_softmax_xent_op = register(
     OpDef(
         "sparse_softmax_xent", _sparse_rule, _sparse_numpy, None, _sparse_gradient, expand=_sparse_expand,
         node_name="SparseSoftmaxCrossEntropyWithLogits", input_names=("logits", "labels"),
-    )
-)  # fmt: skip
-
-
-def _take_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    classes = (specs[0].shape or (0,))[-1]
-    return f"const long k = (long)LOAD1(i);\nr = k >= 0 && k < {classes}L ? LOAD0(i * {classes}L + k) : NAN;"
-
-
-def _less_one_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    last = len(out.shape or ()) - 1
-    classes = (out.shape or (0,))[-1]
-    return (
-        f"const long k = (long)LOAD1(i / {max(classes or 0, 1)}L);\n"
-        f"r = k < 0 || k >= {classes}L ? NAN : k == c{last} ? LOAD0(i) - 1 : LOAD0(i);"
-    )
-
-
-# Two steps of what sparse_softmax_xent becomes on OpenCL; a label that is no class gives NaN.
-take_label_op = register(
-    OpDef(
-        "take_label", lambda x, labels: (Spec(_rows_of(x, labels), x.dtype),), _take_numpy, Index(_take_code),
-        node_name="TakeLabel", input_names=("x", "labels"),
-    )
-)  # fmt: skip
-subtract_label_op = register(
-    OpDef(
-        "subtract_label", lambda p, labels: (_sparse_rule(p, labels)[1],), _less_one_numpy,
-        Index(_less_one_code), node_name="SubtractLabel", input_names=("p", "labels"),
     )
 )  # fmt: skip
 

@@ -161,10 +161,6 @@ _SPARSE: list[Case] = [
         label="extreme",
         expected=lambda x, z: [np.array([1000.0, 0.0]), np.array([[1.0, -1.0], [0.0, 0.0]])],
     ),
-    *cases("take_label", [(4, 5), ints((4,), -1, 6)], dtypes=FLOATS),
-    *cases("subtract_label", [(4, 5), ints((4,), -1, 6)], dtypes=FLOATS),
-    case("take_label", [(2, 3, 4), ints((2, 3), 0, 4, "int64")]),
-    case("subtract_label", [(2, 3, 4), ints((2, 3), 0, 4, "int64")]),
 ]
 
 _SIGMOID: list[Case] = [

@@ -17,6 +17,6 @@ from graphrun.compiler.codegen.text import PRELUDE, literal, mapped_index, vecto
 
 __all__ = [
     "EPILOGUE_MACROS", "PRELUDE", "arg_kernel", "by_groups", "elementwise", "epilogue_args",
-    "epilogue_text", "index_kernel", "literal", "mapped_index", "reduce_kernel", "reduce_units", "reduction_layout",
-    "statements", "vector", "vector_defines",
+    "epilogue_text", "index_kernel", "literal", "mapped_index", "reduce_kernel", "reduce_units",
+    "reduction_layout", "statements", "vector", "vector_defines",
 ]  # fmt: skip

@@ -276,24 +276,24 @@ def _row(
     return [*lines, result("to + unit", "acc")]
 
 
-def as_one(p: Pieces, accumulators: Sequence[str]) -> list[str]:
-    """Statements that combine vectors into the number ``gr_all``: halves with halves."""
+def as_one(p: Pieces, accumulators: Sequence[str], lanes: int = LANES, name: str = "gr_all") -> list[str]:
+    """Statements that combine vectors of `lanes` (16, 8 or 4) into the number `name`: halves with halves."""
     lines = []
     names = list(accumulators)
     while len(names) > 1:
         half = len(names) // 2
         for a, b in zip(names[:half], names[half:], strict=True):
-            lines.append(f"{a} = {p.combine(a, b, LANES)};")
+            lines.append(f"{a} = {p.combine(a, b, lanes)};")
         names = names[:half]
     last = names[0]
-    for lanes in (8, 4):
-        lines.append(
-            f"const {vector(p.type, lanes)} gr_all{lanes} = {p.combine(f'{last}.lo', f'{last}.hi', lanes)};"
-        )
-        last = f"gr_all{lanes}"
-    lines.append(f"const {p.type} gr_all_a = {p.combine(f'{last}.s0', f'{last}.s2')};")
-    lines.append(f"const {p.type} gr_all_b = {p.combine(f'{last}.s1', f'{last}.s3')};")
-    return [*lines, f"const {p.type} gr_all = {p.combine('gr_all_a', 'gr_all_b')};"]
+    while lanes > 4:
+        lanes //= 2
+        kind = vector(p.type, lanes)
+        lines.append(f"const {kind} {name}{lanes} = {p.combine(f'{last}.lo', f'{last}.hi', lanes)};")
+        last = f"{name}{lanes}"
+    lines.append(f"const {p.type} {name}_a = {p.combine(f'{last}.s0', f'{last}.s2')};")
+    lines.append(f"const {p.type} {name}_b = {p.combine(f'{last}.s1', f'{last}.s3')};")
+    return [*lines, f"const {p.type} {name} = {p.combine(f'{name}_a', f'{name}_b')};"]
 
 
 def _columns_lanes(p: Pieces, width: int) -> int:

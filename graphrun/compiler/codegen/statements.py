@@ -52,11 +52,12 @@ def statements(
             else:
                 text = literal(what, dtype)
             values.append(text if lanes == 1 else f"(({vector(dtype.compute, lanes)}){text})")
-        lines += _instruction(instruction, values, lanes, f"{prefix}{j}")
+        lines += instruction_lines(instruction, values, lanes, f"{prefix}{j}")
     return lines, [f"{prefix}{j}" for j in group.results]
 
 
-def _instruction(instruction: Instruction, values: Sequence[str], lanes: int, name: str) -> list[str]:
+def instruction_lines(instruction: Instruction, values: Sequence[str], lanes: int, name: str) -> list[str]:
+    """Lines of C that make the constant `name` of an instruction's operands."""
     dtype = instruction.dtype
     kind = vector(dtype.compute, lanes)
     code = expression(

@@ -19,11 +19,22 @@ static inline float gr_half(const float a) {
     return vload_half(0, (const half *)&bits);
 }
 
+// Vectors of halves go through a variable: PoCL 3.1 takes the address that vload_half8 and its like get for
+// one of a whole vector, and faults where it is only one of a half.
 #define GR_HALVES(N) \\
     static inline float##N gr_half##N(const float##N a) { \\
-        ushort bits[N]; \\
-        vstore_half##N(a, 0, (half *)bits); \\
-        return vload_half##N(0, (const half *)bits); \\
+        ushort##N bits; \\
+        vstore_half##N(a, 0, (half *)&bits); \\
+        return vload_half##N(0, (const half *)&bits); \\
+    } \\
+    static inline float##N gr_load_half##N(__global const half *p) { \\
+        const ushort##N bits = vload##N(0, (__global const ushort *)p); \\
+        return vload_half##N(0, (const half *)&bits); \\
+    } \\
+    static inline void gr_store_half##N(const float##N a, __global half *p) { \\
+        ushort##N bits; \\
+        vstore_half##N(a, 0, (half *)&bits); \\
+        vstore##N(bits, 0, (__global ushort *)p); \\
     }
 GR_HALVES(4)
 GR_HALVES(8)
@@ -162,8 +173,9 @@ def indented(lines: Sequence[str], depth: int) -> list[str]:
 def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
     """Read one element, or `lanes` neighbours, in the compute type."""
     if lanes > 1:
-        half = "_half" if dtype.storage == "half" else ""
-        return f"vload{half}{lanes}(0, {pointer} + {_sum(index)})"
+        if dtype.storage == "half":
+            return f"gr_load_half{lanes}({pointer} + {_sum(index)})"
+        return f"vload{lanes}(0, {pointer} + {_sum(index)})"
     if dtype.storage == "half":
         return f"vload_half({index}, {pointer})"
     return f"{pointer}[{index}]"
@@ -172,8 +184,9 @@ def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
 def store(dtype: DType, pointer: str, index: str, value: str, lanes: int = 1) -> str:
     """Write one element, or `lanes` neighbours, given in the compute type."""
     if lanes > 1:
-        half = "_half" if dtype.storage == "half" else ""
-        return f"vstore{half}{lanes}({value}, 0, {pointer} + {_sum(index)});"
+        if dtype.storage == "half":
+            return f"gr_store_half{lanes}({value}, {pointer} + {_sum(index)});"
+        return f"vstore{lanes}({value}, 0, {pointer} + {_sum(index)});"
     if dtype.storage == "half":
         return f"vstore_half({value}, {index}, {pointer});"
     return f"{pointer}[{index}] = {value};"
