@@ -16,9 +16,14 @@
 // outside a matrix never meet values inside one, so NaN and infinity propagate as in NumPy; m, n >= 1;
 // k = 0 gives zeros.  Integers are passed as the unsigned type of their width, whose products wrap.
 //
+// Results are stored through GR_STORE_V(v, at) and GR_STORE_S(v, at) alone, v a vector of W lanes of REAL or one
+// REAL and `at` the element of C; whoever defines GR_EPILOGUE before this text defines them, OUT_TYPE,
+// GR_EPI_PARAMS and GR_EPI_BEGIN, to store something else than the product (see kernels/README.md).  Sums lie
+// in C between blocks of k, so an OUT_TYPE other than REAL needs a KB of at least k.
+//
 // Tunables: REAL (type computed in), W (lanes of a vector), MR, NV (tile), KB (length of a block of k),
 //   PACKED_B, TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is
-//   narrower than uint), and for gemm_local TM, TN, TK (tile of a work-group), RM, RN (block of a
+//   narrower than uint), BY_LANE (rows of C are shorter than the n given here), and for gemm_local TM, TN, TK (tile of a work-group), RM, RN (block of a
 //   work-item).  Local size: (TN / RN, TM / RM, 1) for gemm_local, else (1, 1, 1).
 
 #ifndef GR_NAME
@@ -84,19 +89,27 @@
 #define B_TYPE REAL
 #define B_LOAD(p) (*(p))
 #endif
+#define GR_OUT c
+#ifndef GR_EPILOGUE
+#define GR_EPI_PARAMS
+#define GR_EPI_BEGIN
 #ifdef C_HALF
-#define C_TYPE half
-#define C_LOAD(p) vload_half(0, p)
-#define C_STORE(v, p) vstore_half(v, 0, p)
-#define C_VLOAD(p) CAT(vload_half, W)(0, p)
-#define C_VSTORE(v, p) CAT(vstore_half, W)(v, 0, p)
+#define OUT_TYPE half
+#define GR_STORE_S(v, at) vstore_half(v, at, GR_OUT)
+// Vectors of halves go through a variable: PoCL 3.1 takes their address for one of a whole vector.
+#define GR_STORE_V(v, at)                                                                                \
+    {                                                                                                    \
+        CAT(ushort, W) bits;                                                                             \
+        CAT(vstore_half, W)(v, 0, (half *)&bits);                                                        \
+        CAT(vstore, W)(bits, 0, (__global ushort *)(GR_OUT + (at)));                                     \
+    }
 #else
-#define C_TYPE REAL
-#define C_LOAD(p) (*(p))
-#define C_STORE(v, p) *(p) = (v)
-#define C_VLOAD(p) VLOAD(p)
-#define C_VSTORE(v, p) VSTORE(v, p)
+#define OUT_TYPE REAL
+#define GR_STORE_S(v, at) GR_OUT[at] = (v)
+#define GR_STORE_V(v, at) VSTORE(v, GR_OUT + (at))
 #endif
+#endif
+#define K_BLOCKS (KB < 0x40000000) // whether there may be more than one block of k
 
 // Scalars narrower than int would be multiplied as int, which overflows.
 #ifdef NARROW
@@ -107,18 +120,21 @@
 
 #define OPERANDS                                                                                         \
     __global const A_TYPE *a, ulong a_offset, __global const B_TYPE *b, ulong b_offset,                  \
-        __global C_TYPE *c, ulong c_offset, uint m, uint n, uint k, ulong lda, ulong ldb, uint d1,       \
+        __global OUT_TYPE *c, ulong c_offset, uint m, uint n, uint k, ulong lda, ulong ldb, uint d1,       \
         uint d2, ulong as0, ulong as1, ulong as2, ulong bs0, ulong bs1, ulong bs2, ulong a_start,        \
         ulong b_start, ulong c_start
 
 #define SEEK_BATCH(g_)                                                                                   \
+    ulong c_at;                                                                                          \
     {                                                                                                    \
         const ulong g = (g_);                                                                            \
         const ulong b0 = g / ((ulong)d1 * d2), b1 = g / d2 % d1, b2 = g % d2;                            \
         a += a_offset + a_start + b0 * as0 + b1 * as1 + b2 * as2;                                        \
         b += b_offset + b_start + b0 * bs0 + b1 * bs1 + b2 * bs2;                                        \
-        c += c_offset + c_start + g * m * n;                                                             \
-    }
+        c_at = c_start + g * m * n;                                                                      \
+    }                                                                                                    \
+    c += c_offset;                                                                                       \
+    GR_EPI_BEGIN
 
 #if defined(GEMM_PACK)
 
@@ -181,7 +197,7 @@ __kernel void GR_NAME(
 
 // B is (n, k).  Work-item (x, y, z): `groups` groups of NV columns, rows [y * MR, y * MR + MR), matrix z.
 // The tile is MR by NV dot products, each summed in W lanes, and the lanes in order at the end.
-__kernel void GR_NAME(OPERANDS, uint groups)
+__kernel void GR_NAME(OPERANDS, uint groups GR_EPI_PARAMS)
 {
     SEEK_BATCH(get_global_id(2))
     const uint i0 = get_global_id(1) * MR;
@@ -211,6 +227,7 @@ __kernel void GR_NAME(OPERANDS, uint groups)
                 for (uint j = 0; j < NV; ++j) acc[i][j] += t * u[j];
             }
         }
+        REAL sums[MR][NV];
 #pragma unroll
         for (uint i = 0; i < MR; ++i)
 #pragma unroll
@@ -219,8 +236,10 @@ __kernel void GR_NAME(OPERANDS, uint groups)
                 VSTORE(acc[i][j], lane);
                 for (uint q = 0; q < W; ++q) sum += lane[q];
                 for (uint q = p; q < k; ++q) sum += MUL(x[i][q], y[j][q]);
-                if (i0 + i < m && j0 + j < n) C_STORE(sum, c + (ulong)(i0 + i) * n + j0 + j);
+                sums[i][j] = sum;
             }
+        for (uint i = 0; i < min((uint)MR, m - i0); ++i)
+            for (uint j = 0; j < min((ulong)NV, n - j0); ++j) GR_STORE_S(sums[i][j], c_at + (ulong)(i0 + i) * n + j0 + j);
     }
 }
 
@@ -233,7 +252,7 @@ __kernel void GR_NAME(OPERANDS, uint groups)
 // side.
 #define GROUP_X (TN / RN)
 #define GROUP_Y (TM / RM)
-__kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME(OPERANDS)
+__kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME(OPERANDS GR_EPI_PARAMS)
 {
     __local REAL at[TK][TM + 1], bt[TK][TN + 1]; // + 1: a transposing store spreads over the banks
     const uint tiles_x = (n + TN - 1) / TN, tiles_y = (m + TM - 1) / TM;
@@ -287,7 +306,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME
 #pragma unroll
         for (uint j = 0; j < RN; ++j) {
             const uint row = i0 + ly + i * GROUP_Y, col = j0 + lx + j * GROUP_X;
-            if (row < m && col < n) C_STORE(acc[i][j], c + (ulong)row * n + col);
+            if (row < m && col < n) GR_STORE_S(acc[i][j], c_at + (ulong)row * n + col);
         }
 }
 #undef GROUP_X
@@ -295,113 +314,125 @@ __kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME
 
 #else // GEMM_TILE
 
-// One register tile: MR rows of A against NR columns of B over kb steps.  Only the first `rows` rows and
-// the columns [lo, hi) are stored; of the other rows the last real one is read again.
-static inline void CAT(GR_NAME, _step)(
-    __global const REAL *a, ulong lda, __global const REAL *b, ulong ldb, __global C_TYPE *c, ulong ldc,
-    uint rows, uint lo, uint hi, uint kb, int first)
-{
-    VEC acc[MR][NV];
-#pragma unroll
-    for (uint i = 0; i < MR; ++i)
-#pragma unroll
-        for (uint v = 0; v < NV; ++v) acc[i][v] = (VEC)(0);
-#ifdef TRANS_A
-    uint at[MR];
-#pragma unroll
-    for (uint i = 0; i < MR; ++i) at[i] = min(i, rows - 1);
-#else
-    __global const REAL *row[MR];
-#pragma unroll
-    for (uint i = 0; i < MR; ++i) row[i] = a + min(i, rows - 1) * lda;
-#endif
-    for (uint p = 0; p < kb; ++p) {
-        VEC u[NV];
-#pragma unroll
-        for (uint v = 0; v < NV; ++v) u[v] = VLOAD(b + v * W);
-        b += ldb;
-#pragma unroll
-        for (uint i = 0; i < MR; ++i) {
-#ifdef TRANS_A
-            const VEC t = (VEC)(a[at[i]]);
-#else
-            const VEC t = (VEC)(row[i][p]);
-#endif
-#pragma unroll
-            for (uint v = 0; v < NV; ++v) acc[i][v] += t * u[v];
-        }
-#ifdef TRANS_A
-        a += lda;
-#endif
-    }
-    if (lo == 0 && hi == NR) {
-#pragma unroll
-        for (uint i = 0; i < MR; ++i) {
-            if (i < rows) {
-#pragma unroll
-                for (uint v = 0; v < NV; ++v) {
-                    __global C_TYPE *to = c + i * ldc + v * W;
-                    VEC sum = acc[i][v];
-                    if (!first) sum += C_VLOAD(to);
-                    C_VSTORE(sum, to);
-                }
-            }
-        }
-    } else {
-#pragma unroll
-        for (uint i = 0; i < MR; ++i) {
-            if (i < rows) {
-                REAL lane[NR];
-#pragma unroll
-                for (uint v = 0; v < NV; ++v) VSTORE(acc[i][v], lane + v * W);
-                for (uint j = lo; j < hi; ++j) {
-                    __global C_TYPE *to = c + i * ldc + j;
-                    REAL sum = lane[j];
-                    if (!first) sum += C_LOAD(to);
-                    C_STORE(sum, to);
-                }
-            }
-        }
-    }
-}
-
 // Work-item (x, y, z): panel y of NR columns, `strips` strips of MR rows from row x * strips * MR, matrix z;
 // neighbours share a panel of B, which stays in the cache.  With PACKED_B, B is in gemm_pack's panels of NR
 // columns.  Otherwise n >= NR, B is read in place, and the last panel starts further left, so that it ends
-// with the matrix; it stores its own columns only.
-__kernel void GR_NAME(OPERANDS, uint strips)
+// with the matrix; it stores its own columns [lo, hi) only.
+__kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 {
     SEEK_BATCH(get_global_id(2))
-    const uint panel = get_global_id(1);
-    const uint j0 = panel * NR;
+    const uint j0 = get_global_id(1) * NR;
 #ifdef PACKED_B
-    const uint lo = 0, hi = min((uint)NR, n - j0);
-    b += (ulong)j0 * k;
-    c += j0;
+    const uint start = j0, lo = 0, hi = min((uint)NR, n - j0);
     const ulong b_step = NR;
+    b += (ulong)j0 * k;
 #else
     const uint start = min(j0, n - NR), lo = j0 - start, hi = NR;
-    b += start;
-    c += start;
     const ulong b_step = ldb;
+    b += start;
 #endif
     const uint i_begin = get_global_id(0) * strips * MR;
     const uint i_end = min(m, i_begin + strips * MR);
-    uint p = 0;
+    uint p0 = 0;
     do {
-        const uint kb = min((uint)(KB), k - p);
-        for (uint i = i_begin; i < i_end; i += MR) {
-#ifdef TRANS_A
-            __global const REAL *a_block = a + p * lda + i;
-#else
-            __global const REAL *a_block = a + i * lda + p;
+        const uint kb = min((uint)(KB), k - p0);
+#if K_BLOCKS
+        const int first = p0 == 0, last = p0 + kb == k;
 #endif
-            CAT(GR_NAME, _step)(
-                a_block, lda, b + p * b_step, b_step, c + (ulong)i * n, n, min((uint)MR, i_end - i), lo,
-                hi, kb, p == 0);
+        for (uint i0 = i_begin; i0 < i_end; i0 += MR) {
+            // One register tile: MR rows of A against NR columns of B over kb steps.  Beyond the edge the
+            // last row is read again and its result dropped.
+            const uint rows = min((uint)MR, i_end - i0);
+            __global const B_TYPE *col = b + p0 * b_step;
+            VEC acc[MR][NV];
+#pragma unroll
+            for (uint i = 0; i < MR; ++i)
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) acc[i][v] = (VEC)(0);
+#ifdef TRANS_A
+            __global const A_TYPE *row = a + p0 * lda + i0;
+            uint at[MR];
+#pragma unroll
+            for (uint i = 0; i < MR; ++i) at[i] = min(i, rows - 1);
+#else
+            __global const A_TYPE *row[MR];
+#pragma unroll
+            for (uint i = 0; i < MR; ++i) row[i] = a + (i0 + min(i, rows - 1)) * lda + p0;
+#endif
+            for (uint p = 0; p < kb; ++p) {
+                VEC u[NV];
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) u[v] = VLOAD(col + v * W);
+                col += b_step;
+#pragma unroll
+                for (uint i = 0; i < MR; ++i) {
+#ifdef TRANS_A
+                    const VEC t = (VEC)(row[at[i]]);
+#else
+                    const VEC t = (VEC)(row[i][p]);
+#endif
+#pragma unroll
+                    for (uint v = 0; v < NV; ++v) acc[i][v] += t * u[v];
+                }
+#ifdef TRANS_A
+                row += lda;
+#endif
+            }
+            const ulong to = c_at + (ulong)i0 * n + start;
+#if !defined(GR_EPILOGUE) && !defined(BY_LANE)
+            if (lo == 0 && hi == NR) {
+#pragma unroll
+                for (uint i = 0; i < MR; ++i) {
+                    if (i < rows) {
+#pragma unroll
+                        for (uint v = 0; v < NV; ++v) {
+#if K_BLOCKS
+                            if (!first) acc[i][v] += VLOAD(c + to + i * n + v * W);
+#endif
+                            GR_STORE_V(acc[i][v], to + i * (ulong)n + v * W);
+                        }
+                    }
+                }
+                continue;
+            }
+#endif
+            // By way of memory, so that the text of an epilogue stands here twice and not MR * NV times.
+            REAL tile[MR * NR];
+#pragma unroll
+            for (uint i = 0; i < MR; ++i)
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) VSTORE(acc[i][v], tile + i * NR + v * W);
+            for (uint i = 0; i < rows; ++i) {
+                uint j = lo;
+                const ulong row_at = to + i * (ulong)n;
+#ifndef BY_LANE
+                for (; j + W <= hi; j += W) {
+                    VEC sum = VLOAD(tile + i * NR + j);
+#if K_BLOCKS
+                    if (!first) sum += VLOAD(c + row_at + j);
+                    if (!last) {
+                        VSTORE(sum, c + row_at + j);
+                        continue;
+                    }
+#endif
+                    GR_STORE_V(sum, row_at + j);
+                }
+#endif
+                for (; j < hi; ++j) {
+                    REAL sum = tile[i * NR + j];
+#if K_BLOCKS
+                    if (!first) sum += c[row_at + j];
+                    if (!last) {
+                        c[row_at + j] = sum;
+                        continue;
+                    }
+#endif
+                    GR_STORE_S(sum, row_at + j);
+                }
+            }
         }
-        p += kb;
-    } while (p < k);
+        p0 += kb;
+    } while (p0 < k);
 }
 
 #endif
@@ -427,11 +458,15 @@ __kernel void GR_NAME(OPERANDS, uint strips)
 #undef A_LOAD
 #undef B_TYPE
 #undef B_LOAD
-#undef C_TYPE
-#undef C_LOAD
-#undef C_STORE
-#undef C_VLOAD
-#undef C_VSTORE
+#undef K_BLOCKS
+#undef GR_OUT
+#ifndef GR_EPILOGUE
+#undef OUT_TYPE
+#undef GR_STORE_S
+#undef GR_STORE_V
+#undef GR_EPI_PARAMS
+#undef GR_EPI_BEGIN
+#endif
 #undef MUL
 #undef OPERANDS
 #undef SEEK_BATCH

@@ -156,6 +156,15 @@ class KernelPlan:
     launches: tuple[Launch, ...]
     scratch_bytes: tuple[int, ...] = ()
     flops: int = 0
+    # Which launches store the results, and take an epilogue; None: the last one.
+    epilogue_launches: tuple[int, ...] | None = None
+
+    @property
+    def storing(self) -> tuple[int, ...]:
+        """The launches that store results, by their number."""
+        if self.epilogue_launches is not None:
+            return self.epilogue_launches
+        return (len(self.launches) - 1,) if self.launches else ()
 
 
 @dataclass(frozen=True)
@@ -164,11 +173,17 @@ class Kernel:
 
     `plan(in_specs, out_specs, attrs, capabilities)` returns a `KernelPlan`, or None where the kernels
     cannot take this case (the operation then runs on the host and the plan says so).
+
+    A family with `epilogue` stores output 0 through the macros that ``codegen.epilogue_text`` writes, with
+    the ``W`` of the launch's defines as lanes (1 where there is none).  Its `plan` then takes a fifth
+    argument ``epilogue``, False by default; when it is True, ``out_specs[0]`` is what the epilogue stores
+    first, in any dtype, and None says that this case takes no epilogue.
     """
 
     family: str  # one self-test each: "gemm", "conv", "pool", ...
-    plan: Callable[[Sequence[Spec], Sequence[Spec], Mapping[str, Any], Capabilities], KernelPlan | None]
+    plan: Callable[..., KernelPlan | None]
     files: tuple[str, ...] = field(default=())
+    epilogue: bool = False
 
 
 Descriptor = Expr | View | Index | Reduce | Kernel

@@ -129,7 +129,8 @@ def _sum_batch(gradient: Tensor, x: Tensor, other: Tensor) -> Tensor:
 
 matmul_op = register(
     OpDef(
-        "matmul", _matmul_rule, _matmul_numpy, Kernel("gemm", plan_matmul, ("gemm.cl",)), _matmul_gradient,
+        "matmul", _matmul_rule, _matmul_numpy,
+        Kernel("gemm", plan_matmul, ("gemm.cl",), epilogue=True), _matmul_gradient,
         node_name="MatMul", onnx="MatMul",
     )
 )  # fmt: skip

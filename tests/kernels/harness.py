@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from graphrun.compiler.codegen import PRELUDE, vector_defines
+from graphrun.compiler.codegen.epilogue import EPILOGUE_MACROS
 from graphrun.dtypes import as_dtype
 from graphrun.graph.descriptor import KernelPlan, Launch, Spec
 
@@ -46,30 +48,43 @@ def spec(array: Array) -> Spec:
 
 @dataclass
 class Case:
-    """One plan with the arrays it reads; outputs listed in `inplace` start as a copy of that input."""
+    """One plan with the arrays it reads; outputs listed in `inplace` start as a copy of that input.
+
+    `epilogue` is text that is put before the files of the launches that store results.
+    """
 
     plan: KernelPlan
     inputs: Sequence[Array]
     out_specs: Sequence[Spec]
     label: str = ""
     inplace: dict[int, int] = field(default_factory=dict)  # output index -> input index
+    epilogue: str = ""
+
+    def heads(self) -> list[str]:
+        """What is put before the file of each launch."""
+        return [self.epilogue if i in self.plan.storing else "" for i in range(len(self.plan.launches))]
 
 
-def program_source(launches: Sequence[Launch], with_math: bool = True) -> tuple[str, dict[Any, str]]:
-    """Return one program for `launches`, and the kernel name of each (file, entry, defines)."""
+def program_source(
+    launches: Sequence[Launch], with_math: bool = True, heads: Sequence[str] = ()
+) -> tuple[str, dict[Any, str]]:
+    """Return one program for `launches`, and the kernel name of each (file, entry, defines, head)."""
     names: dict[Any, str] = {}
     parts = []
     if with_math and (KERNELS / "math.cl").exists():
         parts.append((KERNELS / "math.cl").read_text())
-    for launch in launches:
-        key = (launch.file, launch.entry, launch.defines)
+    if any(heads):
+        parts.insert(0, "".join(vector_defines(heads)))
+        parts += ["#define GR_CHUNKED 1", PRELUDE]
+    for launch, head in zip(launches, heads or [""] * len(launches), strict=True):
+        key = (launch.file, launch.entry, launch.defines, head)
         if key in names:
             continue
         names[key] = f"k{len(names)}_{launch.entry}"
         defines = (*launch.defines, ("GR_NAME", names[key]))
         parts += [f"#define {k} {v}" for k, v in defines]
-        parts.append((KERNELS / launch.file).read_text())
-        parts += [f"#undef {k}" for k, _ in defines]
+        parts += [head, (KERNELS / launch.file).read_text()]
+        parts += [f"#undef {k}" for k in (*dict(defines), *(EPILOGUE_MACROS if head else ()))]
     return "\n".join(parts) + "\n", names
 
 
@@ -120,9 +135,10 @@ class Runner:
         """Return a built program."""
         return self.cl.Program(self.context, source).build(options=self.options())
 
-    def kernels(self, plans: Sequence[KernelPlan], with_math: bool = True) -> dict[Any, Any]:
-        """Return the kernel object of each (file, entry, defines), all from one program."""
-        source, names = program_source([x for p in plans for x in p.launches], with_math)
+    def kernels(self, cases: Sequence[Case], with_math: bool = True) -> dict[Any, Any]:
+        """Return the kernel object of each (file, entry, defines, head), all from one program."""
+        launches = [x for case in cases for x in case.plan.launches]
+        source, names = program_source(launches, with_math, [h for case in cases for h in case.heads()])
         if not names:
             return {}
         program = self.build(source)
@@ -130,7 +146,7 @@ class Runner:
 
     def run(self, cases: Sequence[Case], with_math: bool = True) -> list[list[Array]]:
         """Run each case and return its outputs; guard zones are checked."""
-        kernels = self.kernels([case.plan for case in cases], with_math)
+        kernels = self.kernels(cases, with_math)
         return [self._run(case, kernels) for case in cases]
 
     def run_plan(self, plan: KernelPlan, inputs: Sequence[Array], out_specs: Sequence[Spec]) -> list[Array]:
@@ -156,8 +172,8 @@ class Runner:
         ]
         for guarded in scratch:
             guarded.upload(np.full(guarded.count, 0xFF, np.uint8))
-        for launch in case.plan.launches:
-            self.enqueue(kernels, launch, ins, outs, scratch)
+        for launch, head in zip(case.plan.launches, case.heads(), strict=True):
+            self.enqueue(kernels, launch, head, ins, outs, scratch)
         for guarded in (*ins, *scratch):
             guarded.download(case.label)
         return [guarded.download(case.label) for guarded in outs]
@@ -166,6 +182,7 @@ class Runner:
         self,
         kernels: dict[Any, Any],
         launch: Launch,
+        head: str,
         ins: Sequence[_Guarded],
         outs: Sequence[_Guarded],
         scratch: Sequence[_Guarded],
@@ -174,7 +191,7 @@ class Runner:
         assert all(n > 0 for n in launch.global_size), f"empty launch: {launch}"
         if launch.local_size is not None:
             assert all(g % n == 0 for g, n in zip(launch.global_size, launch.local_size)), launch
-        kernel = kernels[launch.file, launch.entry, launch.defines]
+        kernel = kernels[launch.file, launch.entry, launch.defines, head]
         buffers = {"in": ins, "out": outs, "scratch": scratch}
         position = 0
         for kind, value in launch.args:

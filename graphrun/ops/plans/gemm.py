@@ -19,6 +19,7 @@ _FILE = "gemm.cl"
 _MAX_INDEX = 1 << 31  # sizes and batch counts are uint in the kernels; half of it leaves room for tiles
 _MAX_LAUNCHES = 64
 _NO_K_BLOCKS = 1 << 30
+_K_BLOCK = 256  # as in the file
 
 # Integer products wrap, which only unsigned types may do in OpenCL C; the bits are the same.
 _REAL = {
@@ -56,6 +57,8 @@ class _Problem:
     batch: tuple[_Dim, ...]
     real: str
     out_half: bool
+    by_lane: bool = False  # an epilogue, and rows of the output that are shorter than n
+    blocked: bool = True  # partial sums may lie in C
 
     @property
     def batch_count(self) -> int:
@@ -67,6 +70,7 @@ def plan_matmul(
     out_specs: Sequence[Spec],
     attrs: Mapping[str, Any],
     capabilities: Capabilities,
+    epilogue: bool = False,
 ) -> KernelPlan | None:
     """Return the launches of ``matmul(a, b)``, or None where ``gemm.cl`` cannot take it.
 
@@ -81,21 +85,24 @@ def plan_matmul(
         ``transpose_a`` and ``transpose_b``, False by default.
     capabilities : Capabilities
         ``kind`` chooses the style.
+    epilogue : bool
+        The results go through an epilogue, whose first output is ``out_specs[0]``, in any dtype.
     """
-    problem = _problem(in_specs, out_specs, attrs, capabilities)
+    problem = _problem(in_specs, out_specs, attrs, capabilities, epilogue)
     if problem is None:
         return None
     if problem.m == 0 or problem.n == 0 or problem.batch_count == 0:
         return KernelPlan(())
     flops = 2 * problem.m * problem.n * problem.k * problem.batch_count
-    problem = _normalise(problem)
+    problem = replace(_normalise(problem), by_lane=epilogue and problem.n == 1)
     if max(problem.m, problem.n, problem.k, problem.batch_count) > _MAX_INDEX:
         return None
     plan = _plan_gpu if capabilities.kind == "gpu" else _plan_cpu
     launches, scratch_bytes = plan(problem, capabilities)
     if len(launches) > _MAX_LAUNCHES:
         return None
-    return KernelPlan(tuple(launches), tuple(scratch_bytes), flops)
+    storing = tuple(i for i, launch in enumerate(launches) if launch.entry != "gemm_pack")
+    return KernelPlan(tuple(launches), tuple(scratch_bytes), flops, storing)
 
 
 # ---- normal form ---------------------------------------------------------------------------------
@@ -106,13 +113,16 @@ def _problem(
     out_specs: Sequence[Spec],
     attrs: Mapping[str, Any],
     capabilities: Capabilities,
+    epilogue: bool,
 ) -> _Problem | None:
     a_shape, b_shape = _concrete(in_specs[0]), _concrete(in_specs[1])
     dtype: DType = in_specs[0].dtype
     if a_shape is None or b_shape is None or dtype.name not in _REAL or not capabilities.supports(dtype):
         return None
-    if in_specs[1].dtype is not dtype or out_specs[0].dtype is not dtype:
+    if in_specs[1].dtype is not dtype or not (epilogue or out_specs[0].dtype is dtype):
         return None
+    if epilogue and not (dtype.is_floating and capabilities.supports(out_specs[0].dtype)):
+        return None  # sums of integers are unsigned here, and what an epilogue computes is not
     if len(a_shape) < 2 or len(b_shape) < 2:
         return None
     transpose_a, transpose_b = bool(attrs.get("transpose_a")), bool(attrs.get("transpose_b"))
@@ -123,7 +133,8 @@ def _problem(
         m, n, k,
         _Operand(("in", 0), transpose_a, a_shape[-1], half),
         _Operand(("in", 1), transpose_b, b_shape[-1], half),
-        _batch_dims(a_shape, b_shape), _REAL[dtype.name], half,
+        _batch_dims(a_shape, b_shape), _REAL[dtype.name], half and not epilogue,
+        blocked=out_specs[0].dtype is dtype and not half,
     )  # fmt: skip
 
 
@@ -236,6 +247,7 @@ def _storage_defines(problem: _Problem, a: _Operand, b: _Operand) -> dict[str, A
     flags = {
         "A_HALF": a.half, "B_HALF": b.half, "C_HALF": problem.out_half,
         "TRANS_A": a.transposed, "TRANS_B": b.transposed, "NARROW": _REAL_BYTES[problem.real] < 4,
+        "BY_LANE": problem.by_lane,
     }  # fmt: skip
     return {"REAL": problem.real, **{name: 1 for name, on in flags.items() if on}}
 
@@ -318,8 +330,8 @@ def _plan_cpu(problem: _Problem, capabilities: Capabilities) -> tuple[list[Launc
     else:
         a, b = replace(a, half=False), replace(b, half=False, transposed=False)
         defines["PACKED_B"] = 1
-    if problem.out_half:
-        defines["KB"] = _NO_K_BLOCKS  # between blocks of k the sums lie in C, which has too few bits
+    if not problem.blocked or k <= _K_BLOCK:
+        defines["KB"] = _NO_K_BLOCKS  # between blocks of k the sums lie in C, which must have their bits
     panels = _ceil(n, tile.nv * lanes)
     strips = _ceil(m, tile.mr)
     per_item = _share(strips, panels * problem.batch_count, 2 * k * tile.mr * tile.nv * lanes, capabilities)
