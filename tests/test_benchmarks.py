@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+OURS = {p.stem for p in BENCHMARKS.glob("*.py")} | {"sidebyside"}
 
 
 @pytest.fixture
 def load(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    names = ("common", "session_overhead", "compile_time")
-
-    def import_fresh(name):
-        for each in names:
-            monkeypatch.delitem(sys.modules, each, raising=False)
-        return importlib.import_module(name)
-
-    yield import_fresh
-    for each in names:
-        sys.modules.pop(each, None)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in OURS:
+            del sys.modules[name]
 
 
 def test_session_overhead(load, monkeypatch, capsys):
@@ -46,6 +43,72 @@ def test_compile_time(load, monkeypatch, capsys):
     assert module.main(["--devices", "cpu:0,null:0"]) == 0
     out = capsys.readouterr().out
     assert "gradients s" in out and out.count(" ratio ") == 2 and out.count(": ok") == 4
+
+
+@pytest.fixture
+def peers(load, monkeypatch):
+    module = load("peers")
+    from graphrun.cli.peaks import Peak
+
+    monkeypatch.setattr(
+        load("sidebyside.choose"), "measure_peak", lambda device: Peak(100.0, 10.0, "a guess", "another")
+    )
+    return module
+
+
+def test_peers_agree_with_the_reference(peers, capsys, tmp_path):
+    """NumPy by hand and graphrun on NumPy compute every work of `peers.py` rightly."""
+    file = tmp_path / "found.json"
+    arguments = ["--quick", "--seconds", "0", "--systems", "cpu:0,numpy", "--json", str(file)]
+    assert peers.main(arguments) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "steps, medians" in out and "kernels, minima" in out and "NumPy" in out
+    found = json.loads(file.read_text())
+    assert len(found["works"]) == 15
+    for work in found["works"]:
+        assert set(work["systems"]) == {"cpu:0", "numpy"} and not work["problems"]
+        assert 0 <= work["systems"]["numpy"]["error_over_tolerance"] < 1
+
+
+@pytest.mark.opencl
+def test_peers_on_opencl(peers, capsys):
+    arguments = ["--quick", "--seconds", "0", "--systems", "opencl:0", "--only", "gemm,conv,two-layer"]
+    assert peers.main(arguments) == 0, capsys.readouterr().err
+    assert "reached" in capsys.readouterr().out
+
+
+def test_peers_does_not_time_what_is_wrong(peers, load, capsys):
+    system_type = load("sidebyside.numpy_system").NumpySystem
+    original = system_type.kernel
+
+    def off_by_a_little(self, kernel, fed):
+        run = original(self, kernel, fed)
+        values = run.values
+        run.values = lambda: [v + 0.001 for v in values()]
+        return run
+
+    system_type.kernel = off_by_a_little
+    assert peers.main(["--quick", "--seconds", "0", "--systems", "cpu,numpy", "--only", "softmax"]) == 1
+    out, err = capsys.readouterr()
+    assert "WRONG" in out and "times the tolerated error" in err
+
+
+def test_peers_that_are_missing_are_told(peers, load, capsys, monkeypatch):
+    for name in ("tensorflow", "jax", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails
+    assert (
+        peers.main(["--quick", "--seconds", "0", "--systems", "cpu,tf1,xla,jax,torch", "--only", "tiny"]) == 0
+    )
+    assert capsys.readouterr().out.count("takes no part") == 4
+
+
+def test_peers_command_line(peers, capsys):
+    assert peers.main(["--only", "gemm,nothing"]) == 2
+    assert "nothing begins with 'nothing'" in capsys.readouterr().err
+    assert peers.main(["--systems", "theano"]) == 2
+    assert "'theano' is none of" in capsys.readouterr().err
+    assert peers.main(["--list", "--only", "steps"]) == 0
+    assert "cnn-64x32x32x3" in capsys.readouterr().out
 
 
 def test_every_benchmark_is_in_the_readme():

@@ -1,0 +1,71 @@
+"""What a system is to the benchmarks: something that can make a `Run` of a kernel or of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sidebyside.work import Arrays, Kernel, Step
+
+
+class Unavailable(Exception):
+    """A system cannot take part here; the message is one line."""
+
+
+class Run(Protocol):
+    """One work in one system, ready."""
+
+    def run(self) -> Any:
+        """Do the work and return when it is done: what is timed.  Of a step, the loss."""
+
+    def values(self) -> Sequence[np.ndarray] | Arrays:
+        """Results of a kernel, computed anew; or the parameters as they are after the steps so far."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class System(Protocol):
+    """A library, or graphrun on one device.
+
+    Attributes
+    ----------
+    key : str
+        Its name on the command line, in tables and in JSON.
+    detail : str
+        Version and device.
+    is_peer : bool
+        One of those whose fastest graphrun is compared with.
+    """
+
+    key: str
+    detail: str
+    is_peer: bool
+
+    def kernel(self, kernel: Kernel, fed: bool) -> Run:
+        """Return a run of a kernel.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        fed : bool
+            NumPy arrays go in and NumPy arrays come out in each run, instead of staying where they are.
+        """
+
+    def step(self, step: Step) -> Run:
+        """Return a run of a training step, with parameters at their start."""
+
+
+class SimpleRun:
+    """A run made of functions."""
+
+    def __init__(
+        self, run: Callable[[], Any], values: Callable[[], Any], close: Callable[[], None] = lambda: None
+    ) -> None:
+        self.run, self.values, self._close = run, values, close
+
+    def close(self) -> None:
+        self._close()
+        self.run = self.values = self._close = lambda: None
