@@ -6,7 +6,7 @@ Peers that are not installed are left out, and said to be.
     python benchmarks/peers.py                                   # everything: about ten minutes
     python benchmarks/peers.py --only gemm,cnn --seconds 0.5     # names by their beginnings
     python benchmarks/peers.py --only steps --systems opencl:0,tf1,torch
-    python benchmarks/peers.py --fed --only elementwise          # arrays in, arrays out
+    python benchmarks/peers.py --data fed --only elementwise     # arrays in, arrays out; or --data fetched
     python benchmarks/peers.py --quick                           # tiny sizes: does it work?
 
 The exit status is 1 where something failed or was wrong, and 2 where the command line is.
@@ -26,7 +26,7 @@ from sidebyside.choose import choose_systems, choose_works
 from sidebyside.measure import Row, measure
 from sidebyside.report import as_json, notes, table
 from sidebyside.system import System
-from sidebyside.work import Kernel
+from sidebyside.work import DATA, Kernel
 
 from graphrun.cli.peaks import Peak
 from graphrun.cli.usage import UsageError, output_file
@@ -41,7 +41,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", help="as gemm,mlp: beginnings of names; also kernels, steps")
     parser.add_argument("--systems", help="as opencl:0,cpu:0,default,tf1,xla,jax,torch,numpy; all by default")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each work in each system (1)")
-    parser.add_argument("--fed", action="store_true", help="kernels too: arrays in, arrays out in each call")
+    parser.add_argument("--data", choices=DATA, default=DATA[0], help="of kernels: what NumPy sees of it")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether it works")
     parser.add_argument(
         "--peers-on", choices=("cpu", "gpu"), help="where peers compute; as graphrun's device"
@@ -85,9 +85,9 @@ def main(argv: list[str] | None = None) -> int:
     rows: list[Row] = []
     for work in works:
         print(f"{work.name} ...", file=sys.stderr, flush=True)
-        rows.append(measure(work, systems, options.seconds, options.fed))
+        rows.append(measure(work, systems, options.seconds, options.data))
     groups = {
-        "kernels": [r for r in rows if isinstance(r.work, Kernel)],
+        f"kernels {options.data}": [r for r in rows if isinstance(r.work, Kernel)],
         "steps": [r for r in rows if not isinstance(r.work, Kernel)],
     }
     for minimum in (False, True):

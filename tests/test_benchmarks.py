@@ -62,9 +62,9 @@ def test_peers_agree_with_the_reference(peers, capsys, tmp_path):
     arguments = ["--quick", "--seconds", "0", "--systems", "cpu:0,numpy", "--json", str(file)]
     assert peers.main(arguments) == 0, capsys.readouterr().err
     out = capsys.readouterr().out
-    assert "steps, medians" in out and "kernels, minima" in out and "NumPy" in out
+    assert "steps, medians" in out and "kernels resident, minima" in out and "NumPy" in out
     found = json.loads(file.read_text())
-    assert len(found["works"]) == 15
+    assert len(found["works"]) == 16
     for work in found["works"]:
         assert set(work["systems"]) == {"cpu:0", "numpy"} and not work["problems"]
         assert 0 <= work["systems"]["numpy"]["error_over_tolerance"] < 1
@@ -81,8 +81,8 @@ def test_peers_does_not_time_what_is_wrong(peers, load, capsys):
     system_type = load("sidebyside.numpy_system").NumpySystem
     original = system_type.kernel
 
-    def off_by_a_little(self, kernel, fed):
-        run = original(self, kernel, fed)
+    def off_by_a_little(self, kernel, data):
+        run = original(self, kernel, data)
         values = run.values
         run.values = lambda: [v + 0.001 for v in values()]
         return run

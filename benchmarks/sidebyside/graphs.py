@@ -75,6 +75,30 @@ class Ops:
             h = tf.sigmoid(o) * tf.tanh(c)
         return h
 
+    def lstm_native(self, x: Any, wx: Any, wh: Any, b: Any, state_shape: tuple[int, int]) -> Any:
+        """The same, the inputs' products at once; as a loop, and unrolled where the module has no loops."""
+        tf = self.tf
+        steps, batch, size = (int(n) for n in x.shape)
+        projected = self.dense(tf.reshape(x, (steps * batch, size)), wx, b)
+        projected = tf.reshape(projected, (steps, batch, 4 * state_shape[1]))
+
+        def cell(z: Any, h: Any, c: Any) -> tuple[Any, Any]:
+            i, f, g, o = tf.split(z + tf.matmul(h, wh), 4, axis=1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            return tf.sigmoid(o) * tf.tanh(c), c
+
+        h = c = tf.zeros(state_shape)
+        if not hasattr(tf, "while_loop"):
+            for z in tf.unstack(projected):
+                h, c = cell(z, h, c)
+            return h
+        return tf.while_loop(
+            lambda k, h, c: k < steps,
+            lambda k, h, c: (k + 1, *cell(tf.gather(projected, k), h, c)),
+            (tf.constant(0), h, c),
+            maximum_iterations=steps,
+        )[1]
+
 
 class GraphSystem:
     """A module with TensorFlow 1's names.
@@ -109,31 +133,26 @@ class GraphSystem:
             loads.append(tf.assign(variables[k], value).op)
         return variables, feeds, loads
 
-    def kernel(self, kernel: Kernel, fed: bool) -> SimpleRun:
+    def kernel(self, kernel: Kernel, data: str) -> SimpleRun:
         tf = self.tf
         arrays = kernel.inputs()
         graph = tf.Graph()
         with graph.as_default():
-            if fed:
+            if data == "fed":
                 inputs = {k: tf.placeholder(tf.float32, a.shape) for k, a in arrays.items()}
-                results = kernel.build(self.ops, inputs)
-                fetches = results[0] if len(results) == 1 else results
-                session = self._session(graph)
-                feeds = {inputs[k]: a for k, a in arrays.items()}
-
-                def values() -> list[np.ndarray]:
-                    return list(session.run(results, feeds))
-
-                return SimpleRun(lambda: session.run(fetches, feeds), values, session.close)
-            variables, feeds, loads = self._variables(arrays)
-            results = kernel.build(self.ops, variables)
+                feeds, loads, first_values = {inputs[k]: a for k, a in arrays.items()}, [], {}
+            else:
+                inputs, first_values, loads = self._variables(arrays)
+                feeds = {}
+            results = list(kernel.build(self.ops, inputs))
             # Kept in a variable, because graphrun does not compute what nobody reads.
             kept = [tf.Variable(tf.zeros(r.shape), trainable=False) for r in results]
             compute = tf.group(*(tf.assign(k, r).op for k, r in zip(kept, results)))
             initialize = tf.global_variables_initializer()
         session = self._session(graph)
         session.run(initialize)
-        session.run(loads, feeds)
+        session.run(loads, first_values)
+        fetches = results[0] if len(results) == 1 else results
 
         def run() -> None:
             session.run(compute)
@@ -143,7 +162,11 @@ class GraphSystem:
             run()
             return list(session.run(kept))
 
-        return SimpleRun(run, kept_values, session.close)
+        if data == "resident":
+            return SimpleRun(run, kept_values, session.close)
+        return SimpleRun(
+            lambda: session.run(fetches, feeds), lambda: session.run(results, feeds), session.close
+        )
 
     def step(self, step: Step) -> SimpleRun:
         tf = self.tf

@@ -68,6 +68,19 @@ class Ops:
             h = sigmoid(o) * self.jnp.tanh(c)
         return h
 
+    def lstm_native(self, x: Any, wx: Any, wh: Any, b: Any, state_shape: tuple[int, int]) -> Any:
+        """The same by `jax.lax.scan`, the inputs' products at once."""
+        sigmoid = self.jax.nn.sigmoid
+
+        def cell(state: Any, z: Any) -> Any:
+            h, c = state
+            i, f, g, o = self.jnp.split(z + h @ wh, 4, axis=1)
+            c = sigmoid(f) * c + sigmoid(i) * self.jnp.tanh(g)
+            return (sigmoid(o) * self.jnp.tanh(c), c), None
+
+        zeros = self.jnp.zeros(state_shape)
+        return self.jax.lax.scan(cell, (zeros, zeros), x @ wx + b)[0][0]
+
 
 class JaxSystem:
     """JAX on its CPU or its GPU, in full float32."""
@@ -91,15 +104,18 @@ class JaxSystem:
         self.ops = Ops(jax)
         self.detail = f"JAX {jax.__version__}, jit, {'GPU' if on_gpu else 'CPU'}"
 
-    def kernel(self, kernel: Kernel, fed: bool) -> SimpleRun:
+    def kernel(self, kernel: Kernel, data: str) -> SimpleRun:
         arrays = kernel.inputs()
         compute = self.jax.jit(lambda tensors: list(kernel.build(self.ops, tensors)))
         tensors = {k: self.jax.device_put(a) for k, a in arrays.items()}
 
         def fetch() -> list[np.ndarray]:
-            return [np.asarray(r) for r in compute(arrays if fed else tensors)]
+            return [np.asarray(r) for r in compute(arrays if data == "fed" else tensors)]
 
-        return SimpleRun(fetch if fed else lambda: self.jax.block_until_ready(compute(tensors)), fetch)
+        def run() -> None:
+            self.jax.block_until_ready(compute(tensors))
+
+        return SimpleRun(run if data == "resident" else fetch, fetch)
 
     def step(self, step: Step) -> SimpleRun:
         jnp = self.jax.numpy

@@ -22,12 +22,14 @@ class Row:
 
     Attributes
     ----------
+    data : str
+        One of `DATA`.
     error : dict
         As a multiple of what is tolerated: up to 1 is right.
     """
 
     work: Work
-    fed: bool
+    data: str
     timing: dict[str, Timing] = field(default_factory=dict)
     error: dict[str, float] = field(default_factory=dict)
     problem: dict[str, str] = field(default_factory=dict)
@@ -49,15 +51,16 @@ class Row:
         return max(self.work.flops / peak.gflop_per_s, self.work.traffic_bytes / peak.gb_per_s) / 1e9
 
 
-def measure(work: Work, systems: Sequence[System], seconds: float, fed: bool) -> Row:
+def measure(work: Work, systems: Sequence[System], seconds: float, data: str) -> Row:
     """Check a work in all systems, then time those that are right, each for about so many seconds."""
-    fed = fed or isinstance(work, Step) or (isinstance(work, Kernel) and work.only_fed)
-    row = Row(work, fed)
+    if isinstance(work, Step) or (isinstance(work, Kernel) and work.only_fed):
+        data = "fed"
+    row = Row(work, data)
     check = _checker(work)
     runs: dict[str, Run] = {}
     for system in systems:
         try:
-            run = system.kernel(work, fed) if isinstance(work, Kernel) else system.step(work)
+            run = system.kernel(work, data) if isinstance(work, Kernel) else system.step(work)
             runs[system.key] = run
             row.error[system.key] = check(run)
         # Whatever one library raises, the others go on, and the report says it.

@@ -120,29 +120,37 @@ def cnn(batch: int, size: int, channels: tuple[int, int], hidden: int, classes: 
     )  # fmt: skip
 
 
-def lstm(steps: int, batch: int, size: int, hidden: int) -> Step:
+def lstm(steps: int, batch: int, size: int, hidden: int, native: bool = False) -> Step:
+    """An LSTM whose last output is compared: unrolled, or `native`, as each system's users write it."""
+
     def inputs() -> Arrays:
         rng = np.random.default_rng(14)
-        return {
-            "w": rng.standard_normal((size + hidden, 4 * hidden), np.float32)
-            * np.float32(1 / math.sqrt(size + hidden)),
+        w = rng.standard_normal((size + hidden, 4 * hidden), np.float32)
+        w *= np.float32(1 / math.sqrt(size + hidden))
+        return ({"wx": w[:size], "wh": w[size:]} if native else {"w": w}) | {
             "b": _biases(rng, 4 * hidden),
             "x": rng.standard_normal((steps, batch, size), np.float32),
             "t": rng.standard_normal((batch, hidden), np.float32),
         }
 
     def loss(ops: Any, p: Tensors, t: Tensors) -> Any:
-        h = ops.lstm(t["x"], p["w"], p["b"], (batch, hidden))
+        if native:
+            h = ops.lstm_native(t["x"], p["wx"], p["wh"], p["b"], (batch, hidden))
+        else:
+            h = ops.lstm(t["x"], p["w"], p["b"], (batch, hidden))
         return ops.mean(ops.square(h - t["t"]))
 
-    parameters = ("w", "b")
+    parameters = ("wx", "wh", "b") if native else ("w", "b")
+    name = "lstm-native" if native else "lstm"
+    how = "as its users write it" if native else f"unrolled {steps} steps"
     product = 2 * batch * 4 * hidden
     return Step(
-        f"lstm-{steps}x{batch}x{size}+{hidden}", f"LSTM unrolled {steps} steps, squares, SGD", inputs,
+        f"{name}-{steps}x{batch}x{size}+{hidden}", f"LSTM {how}, squares, SGD", inputs,
         # Gradients of the inputs are not needed, those of the states are.
         flops=steps * product * (2 * (size + hidden) + hidden),
-        traffic_bytes=_traffic_bytes(inputs, parameters, _SGD_BYTES), aim=0.5,
-        parameters=parameters, loss=loss, gradients=reference.lstm, optimizer="sgd", rate=1e-2,
+        traffic_bytes=_traffic_bytes(inputs, parameters, _SGD_BYTES), aim=None if native else 0.5,
+        transposed=frozenset({"wx", "wh"}), parameters=parameters, loss=loss,
+        gradients=reference.lstm_of_two if native else reference.lstm, optimizer="sgd", rate=1e-2,
         tolerance=_SGD_TOLERANCE,
     )  # fmt: skip
 
@@ -192,9 +200,9 @@ def steps(quick: bool) -> tuple[Step, ...]:
     if quick:
         return (
             two_layer(6, 20, 5), mlp(8, (12, 9, 7, 10)), cnn(4, 8, (4, 5), 6),
-            lstm(3, 4, 5, 6), attention(2, 6, 8, 2),
+            lstm(3, 4, 5, 6), lstm(3, 4, 5, 6, native=True), attention(2, 6, 8, 2),
         )  # fmt: skip
     return (
         two_layer(64, 1000, 100), mlp(128, (784, 512, 512, 10)), cnn(64, 32, (32, 64), 256),
-        lstm(32, 32, 128, 256), attention(8, 128, 256, 8),
+        lstm(32, 32, 128, 256), lstm(32, 32, 128, 256, native=True), attention(8, 128, 256, 8),
     )  # fmt: skip

@@ -31,7 +31,7 @@ class NumpySystem:
         self.detail = f"NumPy {np.__version__}, by hand"
         self.ops = Ops()
 
-    def kernel(self, kernel: Kernel, fed: bool) -> SimpleRun:
+    def kernel(self, kernel: Kernel, data: str) -> SimpleRun:
         arrays = kernel.inputs()
 
         def run() -> Sequence[Any]:

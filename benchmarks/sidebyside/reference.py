@@ -143,6 +143,13 @@ def lstm(p: Arrays, d: Arrays) -> tuple[Any, Arrays]:
     return np.mean(off**2), {"w": dw, "b": db}
 
 
+def lstm_of_two(p: Arrays, d: Arrays) -> tuple[Any, Arrays]:
+    """The same with the weights of inputs and of states apart."""
+    loss, g = lstm({"w": np.concatenate([p["wx"], p["wh"]]), "b": p["b"]}, d)
+    size = len(p["wx"])
+    return loss, {"wx": g["w"][:size], "wh": g["w"][size:], "b": g["b"]}
+
+
 def _layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> tuple[Any, Any, Any]:
     centred = x - x.mean(-1, keepdims=True)
     inverse = 1 / np.sqrt((centred**2).mean(-1, keepdims=True) + LAYER_NORM_EPSILON)

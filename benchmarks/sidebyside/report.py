@@ -11,6 +11,7 @@ from graphrun.cli.peaks import Peak
 from graphrun.cli.table import Column, number, render
 from sidebyside.measure import Row
 from sidebyside.system import System
+from sidebyside.work import Kernel, Step
 
 WIDTH = 110
 _TITLES = {"tf1": "TF 1", "xla": "TF XLA", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
@@ -73,13 +74,15 @@ def notes(rows: Sequence[Row], peers: bool) -> str:
         "Systems take turns. Before it was timed, every result was compared with float64: kernels by their"
         " largest error, steps by the losses of three steps and by what these changed in each parameter."
     ]
-    if any(not row.fed for row in rows):
-        texts.append("Kernels: operands and results stay where the system computes; each call is waited for.")
-    if any(row.fed for row in rows):
-        texts.append(
-            "Steps: the batch is fed from NumPy and the loss is fetched each time; parameters stay. Kernels"
-            " that are fed: the same, with arrays as results."
-        )
+    said = {
+        "resident": "Kernels: operands and results stay where the system computes; each call is waited for.",
+        "fetched": "Kernels: operands stay where the system computes, results come out as NumPy arrays.",
+        "fed": "What is fed: NumPy arrays go in and NumPy arrays come out in each call.",
+    }
+    kernels = {row.data for row in rows if isinstance(row.work, Kernel)}
+    texts += [text for data, text in said.items() if data in kernels]
+    if any(isinstance(row.work, Step) for row in rows):
+        texts.append("Steps: NumPy's batch goes in and the loss comes out in each; parameters stay.")
     texts.append(
         "limit: the arithmetic at the device's peak, or the traffic at its copy's rate, whichever takes"
         " longer; where all fits in a cache, more than 100 % of it can be reached."
@@ -101,7 +104,7 @@ def as_json(
             {
                 "work": row.work.name,
                 "formula": row.work.formula,
-                "fed": row.fed,
+                "data": row.data,
                 "operations_flop": row.work.flops,
                 "traffic_bytes": row.work.traffic_bytes,
                 "aim": row.work.aim,

@@ -44,14 +44,15 @@ class System(Protocol):
     detail: str
     is_peer: bool
 
-    def kernel(self, kernel: Kernel, fed: bool) -> Run:
+    def kernel(self, kernel: Kernel, data: str) -> Run:
         """Return a run of a kernel.
 
         Parameters
         ----------
         kernel : Kernel
-        fed : bool
-            NumPy arrays go in and NumPy arrays come out in each run, instead of staying where they are.
+        data : {"resident", "fetched", "fed"}
+            Operands and results stay where the system computes; results come out as NumPy arrays; operands
+            go in as NumPy arrays too.
         """
 
     def step(self, step: Step) -> Run:

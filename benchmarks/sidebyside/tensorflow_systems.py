@@ -69,7 +69,7 @@ class XlaSystem:
         # On a CPU a call returns when it is done.
         self._finish = self.tf.test.experimental.sync_devices if on_gpu else lambda: None
 
-    def kernel(self, kernel: Kernel, fed: bool) -> SimpleRun:
+    def kernel(self, kernel: Kernel, data: str) -> SimpleRun:
         arrays = kernel.inputs()
 
         @self.tf.function(jit_compile=True)
@@ -78,7 +78,7 @@ class XlaSystem:
 
         def fetch() -> list[np.ndarray]:
             # Of the same call that is timed, and not of one that would be compiled on its own.
-            return [r.numpy() for r in compute(arrays if fed else tensors)]
+            return [r.numpy() for r in compute(arrays if data == "fed" else tensors)]
 
         tensors = {k: self.tf.constant(a) for k, a in arrays.items()}
 
@@ -86,7 +86,7 @@ class XlaSystem:
             compute(tensors)
             self._finish()
 
-        return SimpleRun(fetch if fed else run, fetch)
+        return SimpleRun(run if data == "resident" else fetch, fetch)
 
     def step(self, step: Step) -> SimpleRun:
         tf = self.tf

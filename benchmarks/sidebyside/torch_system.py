@@ -9,7 +9,7 @@ import numpy as np
 
 from sidebyside.reference import LAYER_NORM_EPSILON
 from sidebyside.system import SimpleRun, Unavailable
-from sidebyside.work import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, Kernel, Step
+from sidebyside.work import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, Kernel, Step, Work
 
 
 class Ops:
@@ -73,6 +73,13 @@ class Ops:
             h = torch.sigmoid(o) * torch.tanh(c)
         return h
 
+    def lstm_native(self, x: Any, wx: Any, wh: Any, b: Any, state_shape: tuple[int, int]) -> Any:
+        """The same by what `torch.nn.LSTM` calls; the weights are kept as there, out before in."""
+        zeros = self.torch.zeros(1, *state_shape, device=x.device)
+        weights = [wx, wh, b, self.torch.zeros_like(b)]
+        _, h, _ = self.torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, True, False, False)
+        return h[0]
+
 
 class TorchSystem:
     """PyTorch on the CPU or on CUDA, in full float32."""
@@ -95,20 +102,22 @@ class TorchSystem:
         where = torch.cuda.get_device_name() if on_gpu else "CPU"
         self.detail = f"PyTorch {torch.__version__}, eager, {where}"
 
-    def _tensor(self, array: np.ndarray, is_filter: bool) -> Any:
+    def _tensor(self, work: Work, name: str, array: np.ndarray) -> Any:
         tensor = self.torch.from_numpy(np.array(array))
         if tensor.dtype == self.torch.int32:
             tensor = tensor.long()  # PyTorch's losses want labels so
-        if is_filter:
+        if name in work.filters:
             tensor = tensor.permute(3, 2, 0, 1).contiguous(memory_format=self.torch.channels_last)
-        return tensor
+        return tensor.t().contiguous() if name in work.transposed else tensor
 
-    def _array(self, tensor: Any, is_filter: bool = False) -> np.ndarray:
+    def _array(self, work: Work, name: str, tensor: Any) -> np.ndarray:
         tensor = tensor.detach().cpu()
-        return np.array(tensor.permute(2, 3, 1, 0) if is_filter else tensor)
+        if name in work.filters:
+            tensor = tensor.permute(2, 3, 1, 0)
+        return np.array(tensor.t() if name in work.transposed else tensor)
 
-    def kernel(self, kernel: Kernel, fed: bool) -> SimpleRun:
-        on_host = {k: self._tensor(a, k in kernel.filters) for k, a in kernel.inputs().items()}
+    def kernel(self, kernel: Kernel, data: str) -> SimpleRun:
+        on_host = {k: self._tensor(kernel, k, a) for k, a in kernel.inputs().items()}
         there = {k: t.to(self._device) for k, t in on_host.items()}
 
         def run() -> None:
@@ -118,19 +127,18 @@ class TorchSystem:
 
         def fetch() -> list[np.ndarray]:
             with self.torch.inference_mode():
-                tensors = {k: t.to(self._device) for k, t in on_host.items()} if fed else there
+                tensors = {k: t.to(self._device) for k, t in on_host.items()} if data == "fed" else there
                 return [r.cpu().numpy() for r in kernel.build(self.ops, tensors)]
 
-        return SimpleRun(fetch if fed else run, fetch)
+        return SimpleRun(run if data == "resident" else fetch, fetch)
 
     def step(self, step: Step) -> SimpleRun:
         torch = self.torch
         parameters, fed = step.split()
         weights = {
-            k: torch.nn.Parameter(self._tensor(a, k in step.filters).to(self._device))
-            for k, a in parameters.items()
+            k: torch.nn.Parameter(self._tensor(step, k, a).to(self._device)) for k, a in parameters.items()
         }
-        on_host = {k: self._tensor(a, False) for k, a in fed.items()}
+        on_host = {k: self._tensor(step, k, a) for k, a in fed.items()}
         if step.optimizer == "adam":
             optimizer = torch.optim.Adam(
                 weights.values(), step.rate, (ADAM_BETA1, ADAM_BETA2), ADAM_EPSILON, fused=True
@@ -147,4 +155,4 @@ class TorchSystem:
             self._finish()
             return loss.item()
 
-        return SimpleRun(run, lambda: {k: self._array(w, k in step.filters) for k, w in weights.items()})
+        return SimpleRun(run, lambda: {k: self._array(step, k, w) for k, w in weights.items()})

@@ -14,6 +14,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 
+DATA = ("resident", "fetched", "fed")
 CHECKED_STEPS = 3
 LOSS_TOLERANCE = 1e-4
 
@@ -43,8 +44,10 @@ class Work:
     flops: float
     traffic_bytes: float
     aim: float | None = None
-    # Inputs that are filters of convolutions: height, width, in, out.  Some systems keep them otherwise.
+    # Inputs that some systems keep in another order, as their users do: filters of convolutions (height,
+    # width, in, out), and weights that are kept as out, in.
     filters: frozenset[str] = field(default=frozenset(), kw_only=True)
+    transposed: frozenset[str] = field(default=frozenset(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Kernel(Work):
     calls : int
         How many calls are timed together, where one is too short for a clock.
     only_fed : bool
-        Arrays are fed and results fetched in each call; otherwise both stay where the system computes.
+        There is no sense in asking for it with operands that are there already.
     """
 
     build: Callable[[Any, Mapping[str, Any]], Sequence[Any]] = field(kw_only=True)
