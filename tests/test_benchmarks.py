@@ -111,6 +111,50 @@ def test_peers_command_line(peers, capsys):
     assert "cnn-64x32x32x3" in capsys.readouterr().out
 
 
+def test_first_run(load, capsys, monkeypatch, device):
+    module = load("first_run")
+    module.LIMITS_S = {"cold": 1000.0, "warm": 1000.0}
+    arguments = ["--devices", device, "--step", "two-layer", "--quick", "--rounds", "1"]
+    assert module.main(arguments) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert out.count(device) == 2 and "cold" in out and "warm" in out
+    if device != "cpu:0":
+        slow = {"cold": dict.fromkeys(module.PHASES, 2000.0), "warm": dict.fromkeys(module.PHASES, 1.0)}
+        monkeypatch.setattr(module, "measure", lambda *arguments: slow)
+        assert module.main(arguments) == 1
+        out, err = capsys.readouterr()
+        assert "over" in out and "cold: the limit of 1000.0 s is exceeded" in err
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.opencl
+def test_memory(load, capsys, monkeypatch):
+    module = load("memory")
+    monkeypatch.setattr(module, "cache_environment", lambda folder: {})  # what is built already, to be quick
+    arguments = ["--only", "mlp", "--systems", "opencl:0,numpy", "--quick"]
+    assert module.main(arguments) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "mlp-8x12-9-7-10" in out and "OpenCL's plan" in out
+    assert module.main(["--systems", "theano"]) == 2
+
+
+def test_planned_memory_is_counted(load):
+    """Variables: three copies of 12 x 9 and so on, for Adam."""
+    step = next(s for s in load("sidebyside.models").steps(True) if s.name.startswith("mlp"))
+    run = load("sidebyside.graphs").graphrun_system("cpu:0").step(step)
+    variables_bytes, run_bytes = run.planned_bytes()
+    weights = 12 * 9 + 9 + 9 * 7 + 7 + 7 * 10 + 10
+    assert 3 * 4 * weights <= variables_bytes <= 3 * 4 * weights + 16
+    assert run_bytes > 4 * 8 * 9
+    run.close()
+
+
+def test_a_process_that_fails_is_told(load):
+    process = load("sidebyside.process")
+    with pytest.raises(process.ChildError, match="no device"):
+        process.in_new_process("sidebyside.first_step", ["opencl:99", "mlp", "quick"], {})
+
+
 def test_every_benchmark_is_in_the_readme():
     text = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for path in BENCHMARKS.glob("*.py"):

@@ -192,7 +192,17 @@ class GraphSystem:
             self._finish()
             return value
 
-        return SimpleRun(run, lambda: session.run(variables), session.close)
+        made = SimpleRun(run, lambda: session.run(variables), session.close)
+        if hasattr(session, "plan"):
+            made.planned_bytes = lambda: _planned_bytes(session.plan([loss, update], feeds))
+        return made
+
+
+def _planned_bytes(plan: Any) -> tuple[int, int]:
+    from graphrun.compiler.plan import size_bytes
+
+    states = sum(size_bytes(spec) for spec in plan.state_specs.values())
+    return states, plan.peak_bytes() + sum(plan.peak_bytes(device) for device in plan.devices)
 
 
 def graphrun_system(device: str | None) -> GraphSystem:

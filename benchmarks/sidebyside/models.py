@@ -150,7 +150,7 @@ def lstm(steps: int, batch: int, size: int, hidden: int, native: bool = False) -
         flops=steps * product * (2 * (size + hidden) + hidden),
         traffic_bytes=_traffic_bytes(inputs, parameters, _SGD_BYTES), aim=None if native else 0.5,
         transposed=frozenset({"wx", "wh"}), parameters=parameters, loss=loss,
-        gradients=reference.lstm_of_two if native else reference.lstm, optimizer="sgd", rate=1e-2,
+        gradients=reference.lstm_of_two if native else reference.lstm, optimizer="sgd", rate=0.1,
         tolerance=_SGD_TOLERANCE,
     )  # fmt: skip
 

@@ -15,7 +15,15 @@ class Unavailable(Exception):
 
 
 class Run(Protocol):
-    """One work in one system, ready."""
+    """One work in one system, ready.
+
+    Attributes
+    ----------
+    planned_bytes : function or None
+        Of a system that knows before it runs: what variables take, and what a run takes beside them.
+    """
+
+    planned_bytes: Callable[[], tuple[int, int]] | None
 
     def run(self) -> Any:
         """Do the work and return when it is done: what is timed.  Of a step, the loss."""
@@ -61,6 +69,8 @@ class System(Protocol):
 
 class SimpleRun:
     """A run made of functions."""
+
+    planned_bytes: Callable[[], tuple[int, int]] | None = None
 
     def __init__(
         self, run: Callable[[], Any], values: Callable[[], Any], close: Callable[[], None] = lambda: None
