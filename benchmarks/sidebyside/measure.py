@@ -14,6 +14,7 @@ from sidebyside.work import CHECKED_STEPS, Kernel, Step, Work, reference_results
 
 TURNS = 5
 MAX_REPEATS = 400
+WARM_UP_S = 0.08
 
 
 @dataclass
@@ -74,6 +75,7 @@ def measure(work: Work, systems: Sequence[System], seconds: float, data: str) ->
     timings = alternate(
         [_repeated(run.run, calls) for run in right.values()], budget_s=seconds, turns=TURNS,
         max_repeats=MAX_REPEATS,
+        warm_up_s=min(WARM_UP_S, seconds),
     )  # fmt: skip
     for key, timing in zip(right, timings):
         row.timing[key] = Timing(timing.median_s / calls, timing.min_s / calls, timing.repeats)

@@ -53,6 +53,7 @@ def alternate(
     budget_s: float = 0.4,
     turns: int = 4,
     max_repeats: int = 100,
+    warm_up_s: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
     pause: Callable[[], object] = settle,
 ) -> list[Timing]:
@@ -68,6 +69,9 @@ def alternate(
         Each has so many, with a pause and an untimed run before each.  In a turn it runs at least once.
     max_repeats : int
         The most timed runs of each, in all its turns.
+    warm_up_s : float
+        So long the untimed runs before each turn go on.  After a pause, the threads of a driver may wake up
+        on one core together, and it takes a while until the system has moved them apart.
     """
     for run in runs:
         run()
@@ -76,7 +80,10 @@ def alternate(
         for run, taken in zip(runs, samples):
             if len(runs) > 1:
                 pause()
+            begin = clock()
             run()
+            while clock() - begin < warm_up_s:
+                run()
             spent_s = 0.0
             for _ in range(max(1, max_repeats // turns)):
                 begin = clock()

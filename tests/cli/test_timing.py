@@ -48,6 +48,13 @@ def test_budget_and_bounds():
     assert alternate([]) == []
 
 
+def test_warm_up_goes_on_for_its_time():
+    clock = Clock()
+    a = clock.runs("a", 9.0, 0.5, 0.5, 0.5, 7.0)  # checked once; three runs until a second is over; timed
+    (timing,) = alternate([a], budget_s=0.0, turns=1, warm_up_s=1.25, clock=clock)
+    assert clock.log == "aaaaa" and timing == Timing(7.0, 7.0, 1)
+
+
 def test_settling_ends_when_the_process_is_idle():
     spent = iter([0.0, 0.02, 0.02, 0.035, 0.035, 0.036, 0.036, 0.036])
     naps = []
