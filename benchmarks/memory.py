@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         own = next((k for k in keys if k.startswith("opencl") and k in found), None)
         if own is not None:
             plan = found[own]
-            row += [number(plan[f] / 1e6) for f in ("variables_bytes", "planned_bytes")]
+            row += [number(plan[f] / 1e6) for f in ("variables_bytes", "run_bytes")]
         if own is not None and "tf1" in found:
             ratio = found[own]["peak_bytes"] / max(found["tf1"]["peak_bytes"], 1)
             word = verdict(ratio, LIMIT_OVER_TF1)

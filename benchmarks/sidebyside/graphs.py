@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sidebyside.reference import GELU_CUBIC, GELU_SCALE, LAYER_NORM_EPSILON
-from sidebyside.system import SimpleRun
+from sidebyside.system import Planned, SimpleRun
 from sidebyside.work import ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON, Kernel, Step
 
 
@@ -163,10 +163,12 @@ class GraphSystem:
             return list(session.run(kept))
 
         if data == "resident":
-            return SimpleRun(run, kept_values, session.close)
-        return SimpleRun(
-            lambda: session.run(fetches, feeds), lambda: session.run(results, feeds), session.close
-        )
+            made = SimpleRun(run, kept_values, session.close)
+        else:
+            made = SimpleRun(
+                lambda: session.run(fetches, feeds), lambda: session.run(results, feeds), session.close
+            )
+        return _with_plan(made, session, compute if data == "resident" else fetches, feeds)
 
     def step(self, step: Step) -> SimpleRun:
         tf = self.tf
@@ -193,16 +195,23 @@ class GraphSystem:
             return value
 
         made = SimpleRun(run, lambda: session.run(variables), session.close)
-        if hasattr(session, "plan"):
-            made.planned_bytes = lambda: _planned_bytes(session.plan([loss, update], feeds))
-        return made
+        return _with_plan(made, session, [loss, update], feeds)
 
 
-def _planned_bytes(plan: Any) -> tuple[int, int]:
-    from graphrun.compiler.plan import size_bytes
+def _with_plan(run: SimpleRun, session: Any, fetches: Any, feeds: Any) -> SimpleRun:
+    """Let a run of graphrun tell what its plan says."""
 
-    states = sum(size_bytes(spec) for spec in plan.state_specs.values())
-    return states, plan.peak_bytes() + sum(plan.peak_bytes(device) for device in plan.devices)
+    def planned() -> Planned:
+        from graphrun.compiler.plan import size_bytes
+
+        plan = session.plan(fetches, feeds)
+        states = sum(size_bytes(spec) for spec in plan.state_specs.values())
+        run_bytes = plan.peak_bytes() + sum(plan.peak_bytes(device) for device in plan.devices)
+        return Planned(states, run_bytes, len(plan.launches))
+
+    if hasattr(session, "plan"):  # TensorFlow has none
+        run.planned = planned
+    return run
 
 
 def graphrun_system(device: str | None) -> GraphSystem:

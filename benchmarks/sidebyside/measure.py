@@ -27,6 +27,8 @@ class Row:
         One of `DATA`.
     error : dict
         As a multiple of what is tolerated: up to 1 is right.
+    launches : dict
+        Kernels that graphrun's plans launch in a run.
     """
 
     work: Work
@@ -34,6 +36,7 @@ class Row:
     timing: dict[str, Timing] = field(default_factory=dict)
     error: dict[str, float] = field(default_factory=dict)
     problem: dict[str, str] = field(default_factory=dict)
+    launches: dict[str, int] = field(default_factory=dict)
 
     def best_peer(self, peers: Sequence[str], minimum: bool = False) -> tuple[str, float] | None:
         """Return the fastest of these systems and its seconds."""
@@ -64,6 +67,8 @@ def measure(work: Work, systems: Sequence[System], seconds: float, data: str) ->
             run = system.kernel(work, data) if isinstance(work, Kernel) else system.step(work)
             runs[system.key] = run
             row.error[system.key] = check(run)
+            if run.planned is not None:
+                row.launches[system.key] = run.planned().launches
         # Whatever one library raises, the others go on, and the report says it.
         except Exception as error:  # noqa: BLE001
             row.problem[system.key] = f"failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -14,6 +14,7 @@ from sidebyside.system import System
 from sidebyside.work import Kernel, Step
 
 WIDTH = 110
+SHORTEST_LIMIT_S = 1e-6  # below, a launch is all there is to it
 _TITLES = {"tf1": "TF 1", "xla": "TF XLA", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
 
 
@@ -39,9 +40,9 @@ def table(
     columns += [Column(k, group="graphrun, ms") for k in own]
     columns += [Column(_TITLES[s.key], group="others, ms") for s in systems if s.key not in own]
     if peers:
-        columns += [Column(k, group="ratio to the fastest peer") for k in own] + [Column("aim")]
+        columns += [Column(k, group="ratio to the fastest peer") for k in ("peer", *own)] + [Column("aim")]
     if limited:
-        columns += [Column("limit ms", group=limited), Column("reached", group=limited)]
+        columns += [Column(c, group=limited) for c in ("launches", "limit ms", "reached")]
     lines = []
     for row in rows:
         cells = [row.work.name]
@@ -49,14 +50,16 @@ def table(
             cells.append(_cell(row, key, minimum))
         if peers:
             best = row.best_peer(peers, minimum)
+            cells.append(_TITLES[best[0]] if best else "-")
             for key in own:
                 known = best is not None and key in row.timing
                 cells.append(f"{row.seconds(key, minimum) / best[1]:.2f}" if best and known else "-")
             cells.append("-" if row.work.aim is None else f"{row.work.aim:.2f}")
         if limited:
             limit_s = row.limit_s(peaks[limited])
-            cells.append(number(limit_s * 1e3))
-            known = limited in row.timing
+            cells.append(str(row.launches.get(limited, "-")))
+            cells.append("-" if limit_s < SHORTEST_LIMIT_S else number(limit_s * 1e3))
+            known = limited in row.timing and limit_s >= SHORTEST_LIMIT_S
             cells.append(f"{limit_s / row.seconds(limited, minimum):.0%}" if known else "-")
         lines.append(cells)
     return render(columns, lines)
@@ -110,6 +113,7 @@ def as_json(
                 "aim": row.work.aim,
                 "fastest_peer": best and best[0],
                 "problems": row.problem,
+                "launches": row.launches,
                 "systems": {
                     key: {
                         "median_ms": timing.median_s * 1e3,

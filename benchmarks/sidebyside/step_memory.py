@@ -48,9 +48,8 @@ def main(key: str, name: str, *quick: str) -> None:
     for _ in range(STEPS):
         run.run()
     result = {"peak_bytes": status_bytes("VmHWM") - before_bytes}
-    planned = run.planned_bytes
-    if planned is not None:
-        result["variables_bytes"], result["planned_bytes"] = planned()
+    if run.planned is not None:
+        result |= run.planned()._asdict()
     print(json.dumps(result))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,16 +14,24 @@ class Unavailable(Exception):
     """A system cannot take part here; the message is one line."""
 
 
+class Planned(NamedTuple):
+    """What is known of a run beforehand: memory of variables, memory beside them, launches of kernels."""
+
+    variables_bytes: int
+    run_bytes: int
+    launches: int
+
+
 class Run(Protocol):
     """One work in one system, ready.
 
     Attributes
     ----------
-    planned_bytes : function or None
-        Of a system that knows before it runs: what variables take, and what a run takes beside them.
+    planned : function or None
+        Of a system that knows before it runs.
     """
 
-    planned_bytes: Callable[[], tuple[int, int]] | None
+    planned: Callable[[], Planned] | None
 
     def run(self) -> Any:
         """Do the work and return when it is done: what is timed.  Of a step, the loss."""
@@ -70,7 +78,7 @@ class System(Protocol):
 class SimpleRun:
     """A run made of functions."""
 
-    planned_bytes: Callable[[], tuple[int, int]] | None = None
+    planned: Callable[[], Planned] | None = None
 
     def __init__(
         self, run: Callable[[], Any], values: Callable[[], Any], close: Callable[[], None] = lambda: None
