@@ -56,7 +56,7 @@ def peers(load, monkeypatch):
     return module
 
 
-def test_peers_agree_with_the_reference(peers, capsys, tmp_path):
+def test_peers_agree_with_the_reference(peers, load, capsys, tmp_path):
     """NumPy by hand and graphrun on NumPy compute every work of `peers.py` rightly."""
     file = tmp_path / "found.json"
     arguments = ["--quick", "--seconds", "0", "--systems", "cpu:0,numpy", "--json", str(file)]
@@ -68,6 +68,9 @@ def test_peers_agree_with_the_reference(peers, capsys, tmp_path):
     for work in found["works"]:
         assert set(work["systems"]) == {"cpu:0", "numpy"} and not work["problems"]
         assert 0 <= work["systems"]["numpy"]["error_over_tolerance"] < 1
+    assert load("sidebyside.markdown").main([str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 16 and len({line.count("|") for line in lines}) == 1
 
 
 @pytest.mark.opencl
