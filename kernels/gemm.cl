@@ -1,10 +1,11 @@
 // Matrix multiplication: C[i, j] = sum over p of A[i, p] * B[p, j], for a batch of matrices.
 //
 // Entries, one per inclusion of this text; the define in brackets selects it:
-//   gemm_tile [GEMM_TILE, default]  CPUs: a register tile of MR rows by NV vectors per step.
-//   gemm_dot  [GEMM_DOT]            CPUs: few rows of A and a B that is stored (n, k): dot products.
-//   gemm_pack [GEMM_PACK]           CPUs: rearranges an operand for gemm_tile, converting half to float.
-//   gemm_local [GEMM_LOCAL]         GPUs: tiles in local memory with a register block per work-item.
+//   gemm_tile [GEMM_TILE, default]  a register tile of MR rows by NV vectors per step.
+//   gemm_dot  [GEMM_DOT]            a B that is stored (n, k) and is not worth turning: dot products.
+//   gemm_pack [GEMM_PACK]           rearranges an operand for gemm_tile, converting half to float.
+//   gemm_sum  [GEMM_SUM]            adds the parts of a sum over k that was split.
+// They suit CPUs; those for GPUs are in gemm_gpu.cl.
 //
 // Index convention: C is (m, n), row-major, matrices of the batch one behind the other.  A is (m, k) with
 // row stride lda, or (k, m) with TRANS_A; B is (k, n) with row stride ldb, or (n, k) with TRANS_B.  The
@@ -16,23 +17,26 @@
 // outside a matrix never meet values inside one, so NaN and infinity propagate as in NumPy; m, n >= 1;
 // k = 0 gives zeros.  Integers are passed as the unsigned type of their width, whose products wrap.
 //
-// Results are stored through GR_STORE_V(v, at) and GR_STORE_S(v, at) alone, v a vector of W lanes of REAL or one
-// REAL and `at` the element of C; whoever defines GR_EPILOGUE before this text defines them, OUT_TYPE,
+// Results are stored through GR_STORE_V(v, at) and GR_STORE_S(v, at) alone, v a vector of W lanes of REAL or
+// one REAL and `at` the element of C; whoever defines GR_EPILOGUE before this text defines them, OUT_TYPE,
 // GR_EPI_PARAMS and GR_EPI_BEGIN, to store something else than the product (see kernels/README.md).  Sums lie
 // in C between blocks of k, so an OUT_TYPE other than REAL needs a KB of at least k.
 //
+// A long sum may be split: matrix z of a launch is part z % splits, of k_part terms, of matrix z / splits, and
+// C has the parts of all matrices one behind the other, part by part.
+//
 // Tunables: REAL (type computed in), W (lanes of a vector), MR, NV (tile), KB (length of a block of k),
-//   PACKED_B, TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is
-//   narrower than uint), BY_LANE (rows of C are shorter than the n given here), and for gemm_local TM, TN, TK (tile of a work-group), RM, RN (block of a
-//   work-item).  Local size: (TN / RN, TM / RM, 1) for gemm_local, else (1, 1, 1).
+//   PACKED_B (B is in gemm_pack's panels), PACK_HERE (each work-item copies its panel of B, a block of k at a
+//   time; its value is the longest block), TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is narrower
+//   than uint), BY_LANE (rows of C are shorter than the n given here).  Local size: (1, 1, 1).
 
 #ifndef GR_NAME
 #if defined(GEMM_PACK)
 #define GR_NAME gemm_pack
 #elif defined(GEMM_DOT)
 #define GR_NAME gemm_dot
-#elif defined(GEMM_LOCAL)
-#define GR_NAME gemm_local
+#elif defined(GEMM_SUM)
+#define GR_NAME gemm_sum
 #else
 #define GR_NAME gemm_tile
 #endif
@@ -51,21 +55,6 @@
 #endif
 #ifndef KB
 #define KB 256 // KB * NV * W floats of B stay in the second-level cache while the strips pass
-#endif
-#ifndef TM
-#define TM 64
-#endif
-#ifndef TN
-#define TN 64
-#endif
-#ifndef TK
-#define TK 16
-#endif
-#ifndef RM
-#define RM 4
-#endif
-#ifndef RN
-#define RN 4
 #endif
 
 #define CAT_(x, y) x##y
@@ -111,240 +100,295 @@
 #endif
 #define K_BLOCKS (KB < 0x40000000) // whether there may be more than one block of k
 
-// Scalars narrower than int would be multiplied as int, which overflows.
-#ifdef NARROW
-#define MUL(x, y) ((REAL)((uint)(x) * (uint)(y)))
-#else
-#define MUL(x, y) ((x) * (y))
-#endif
-
 #define OPERANDS                                                                                         \
     __global const A_TYPE *a, ulong a_offset, __global const B_TYPE *b, ulong b_offset,                  \
-        __global OUT_TYPE *c, ulong c_offset, uint m, uint n, uint k, ulong lda, ulong ldb, uint d1,       \
+        __global OUT_TYPE *c, ulong c_offset, uint m, uint n, uint k, ulong lda, ulong ldb, uint d1,     \
         uint d2, ulong as0, ulong as1, ulong as2, ulong bs0, ulong bs1, ulong bs2, ulong a_start,        \
-        ulong b_start, ulong c_start
+        ulong b_start, ulong c_start, uint splits, uint k_part
 
-#define SEEK_BATCH(g_)                                                                                   \
+#ifdef TRANS_A
+#define A_STEP lda
+#else
+#define A_STEP 1
+#endif
+#if defined(PACKED_B)
+#define B_STEP NR
+#elif defined(TRANS_B)
+#define B_STEP 1
+#else
+#define B_STEP ldb
+#endif
+
+// Moves a and b to the part of the matrices that get_global_id(2) stands for, c to the start of the output and
+// c_at to the matrix in it; k_all becomes the length of a whole sum and k that of the part.
+#define SEEK                                                                                             \
+    const uint k_all = k;                                                                                \
     ulong c_at;                                                                                          \
     {                                                                                                    \
-        const ulong g = (g_);                                                                            \
+        const ulong z = get_global_id(2), g = z / splits, part = z % splits;                             \
         const ulong b0 = g / ((ulong)d1 * d2), b1 = g / d2 % d1, b2 = g % d2;                            \
-        a += a_offset + a_start + b0 * as0 + b1 * as1 + b2 * as2;                                        \
-        b += b_offset + b_start + b0 * bs0 + b1 * bs1 + b2 * bs2;                                        \
-        c_at = c_start + g * m * n;                                                                      \
+        a += a_offset + a_start + b0 * as0 + b1 * as1 + b2 * as2 + part * k_part * A_STEP;               \
+        b += b_offset + b_start + b0 * bs0 + b1 * bs1 + b2 * bs2 + part * k_part * B_STEP;               \
+        c_at = c_start + (part * (get_global_size(2) / splits) + g) * m * n;                             \
+        k = min(k_part, k - (uint)part * k_part);                                                        \
     }                                                                                                    \
     c += c_offset;                                                                                       \
     GR_EPI_BEGIN
 
+// Copies rows [r_begin, r_end) and columns [c_begin, c_end) of src into dst, `width` elements a row.  src
+// has them by row or, with TRANS_B, by column.  What of `width` lies behind c_end gets any finite copies or
+// zeros.
+#define FILL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                        \
+    for (uint r = r_begin; r < r_end; ++r)                                                               \
+        for (uint j = c_end - c_begin; j < width; ++j) (dst)[(ulong)(r - r_begin) * width + j] = 0;
+#ifdef TRANS_B
+// log2(W) perfect shuffles transpose a block of W x W in registers.
+#define TURN(src, ld, dst, width, r_begin, c_begin, c_end, r, c)                                         \
+    {                                                                                                    \
+        VEC x[W], y[W];                                                                                  \
+        _Pragma("unroll") for (uint i = 0; i < W; ++i) x[i] =                                            \
+            VLOAD(src + (ulong)min((c) + i, c_end - 1) * ld + (r));                                      \
+        _Pragma("unroll") for (uint stage = 1; stage < W; stage *= 2)                                    \
+        {                                                                                                \
+            _Pragma("unroll") for (uint i = 0; i < W / 2; ++i)                                           \
+            {                                                                                            \
+                y[2 * i].even = x[i].lo;                                                                 \
+                y[2 * i].odd = x[i + W / 2].lo;                                                          \
+                y[2 * i + 1].even = x[i].hi;                                                             \
+                y[2 * i + 1].odd = x[i + W / 2].hi;                                                      \
+            }                                                                                            \
+            _Pragma("unroll") for (uint i = 0; i < W; ++i) x[i] = y[i];                                  \
+        }                                                                                                \
+        _Pragma("unroll") for (uint i = 0; i < W; ++i)                                                   \
+            VSTORE(x[i], (dst) + (ulong)((r) + i - r_begin) * width + ((c)-c_begin));                    \
+    }
+#ifdef B_HALF
+#define TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)
+#define TURNED(c, c_begin, width, r_begin, r_end) 0
+#else
+// Whole blocks; the last one overlaps the one before.
+#define TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                    \
+    if (c - c_begin + W <= width && r_end - r_begin >= W)                                                \
+        for (uint r = r_begin; r < r_end; r += W) {                                                      \
+            const uint from = min(r, r_end - W);                                                         \
+            TURN(src, ld, dst, width, r_begin, c_begin, c_end, from, c)                                  \
+        }
+#define TURNED(c, c_begin, width, r_begin, r_end) ((c) - c_begin + W <= width && r_end - r_begin >= W)
+#endif
+#define PACK(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                        \
+    FILL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                            \
+    for (uint c = c_begin; c < c_end; c += W) {                                                          \
+        TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                    \
+        if (!TURNED(c, c_begin, width, r_begin, r_end))                                                  \
+            for (uint r = r_begin; r < r_end; ++r)                                                       \
+                for (uint j = c; j < min(c + W, c_end); ++j)                                             \
+                    (dst)[(ulong)(r - r_begin) * width + (j - c_begin)] = B_LOAD(src + (ulong)j * ld + r); \
+    }
+#else
+#define PACK(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                        \
+    FILL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                            \
+    for (uint r = r_begin; r < r_end; ++r)                                                               \
+        for (uint j = c_begin; j < c_end; ++j)                                                           \
+            (dst)[(ulong)(r - r_begin) * width + (j - c_begin)] = B_LOAD(src + (ulong)r * ld + j);
+#endif
+
 #if defined(GEMM_PACK)
 
 // Copies a (rows, cols) operand into panels of `width` columns: element (r, c) goes to
-// (c / width) * rows * width + r * width + c % width; the last panel is filled up with zeros.  With
-// TRANS_B the source is (cols, rows).  With width = cols the result is plain row-major.
-// Work-item (x, y, z): rows [x * chunk, x * chunk + chunk), panel y, matrix z.
+// (c / width) * rows * width + r * width + c % width.  With TRANS_B the source is (cols, rows).  With
+// width = cols the result is plain row-major.  Work-item (x, y, z): rows [x * chunk, x * chunk + chunk),
+// panel y, matrix z = (z0 * d1 + z1) * d2 + z2.
 __kernel void GR_NAME(
     __global const B_TYPE *src, ulong src_offset, __global REAL *dst, ulong dst_offset, uint rows,
-    uint cols, uint width, ulong ld, uint chunk, ulong src_batch, ulong dst_batch)
+    uint cols, uint width, ulong ld, uint chunk, ulong src_start, uint d1, uint d2, ulong s0, ulong s1,
+    ulong s2, ulong dst_batch)
 {
-    const uint r_begin = get_global_id(0) * chunk, r_end = min(r_begin + chunk, rows);
-    const uint c_begin = get_global_id(1) * width, c_end = min(c_begin + width, cols);
-    src += src_offset + get_global_id(2) * src_batch;
-    dst += dst_offset + get_global_id(2) * dst_batch + (ulong)c_begin * rows;
-#ifdef TRANS_B
-    for (uint c = c_begin; c < c_end; c += W) {
-        uint r = r_begin;
-#ifndef B_HALF
-        if (c + W <= c_end) {
-            for (; r + W <= r_end; r += W) {
-                // log2(W) perfect shuffles transpose a block of W x W in registers.
-                VEC x[W], y[W];
-#pragma unroll
-                for (uint i = 0; i < W; ++i) x[i] = VLOAD(src + (ulong)(c + i) * ld + r);
-#pragma unroll
-                for (uint stage = 1; stage < W; stage *= 2) {
-#pragma unroll
-                    for (uint i = 0; i < W / 2; ++i) {
-                        y[2 * i].even = x[i].lo;
-                        y[2 * i].odd = x[i + W / 2].lo;
-                        y[2 * i + 1].even = x[i].hi;
-                        y[2 * i + 1].odd = x[i + W / 2].hi;
-                    }
-#pragma unroll
-                    for (uint i = 0; i < W; ++i) x[i] = y[i];
-                }
-#pragma unroll
-                for (uint i = 0; i < W; ++i) VSTORE(x[i], dst + (ulong)(r + i) * width + (c - c_begin));
-            }
+    const ulong z = get_global_id(2);
+    const uint r0 = get_global_id(0) * chunk, r1 = min(r0 + chunk, rows);
+    const uint c0 = get_global_id(1) * width, c1 = min(c0 + width, cols);
+    src += src_offset + src_start + z / ((ulong)d1 * d2) * s0 + z / d2 % d1 * s1 + z % d2 * s2;
+    dst += dst_offset + z * dst_batch + (ulong)c0 * rows + (ulong)r0 * width;
+    PACK(src, ld, dst, width, r0, r1, c0, c1)
+}
+
+#elif defined(GEMM_SUM)
+
+// C is the sum of `splits` parts that lie one behind the other, each of `rows` rows of n; in order, so that the
+// same bits come out each time.  Work-item x: vectors [x * share, x * share + share) of (n + W - 1) / W a row.
+__kernel void GR_NAME(
+    __global const REAL *parts, ulong parts_offset, __global OUT_TYPE *c, ulong c_offset, ulong rows, uint n,
+    uint splits, ulong share GR_EPI_PARAMS)
+{
+    parts += parts_offset;
+    c += c_offset;
+    GR_EPI_BEGIN
+    const uint across = (n + W - 1) / W;
+    const ulong begin = get_global_id(0) * share, end = min(begin + share, rows * across);
+    for (ulong t = begin; t < end; ++t) {
+        const uint j = t % across * W;
+        const ulong at = t / across * n + j;
+        const ulong part = rows * n;
+#ifndef BY_LANE
+        if (j + W <= n) {
+            VEC sum = VLOAD(parts + at);
+            for (uint s = 1; s < splits; ++s) sum += VLOAD(parts + s * part + at);
+            GR_STORE_V(sum, at);
+            continue;
         }
 #endif
-        const uint c_stop = min(c + W, c_end);
-        for (; r < r_end; ++r)
-            for (uint j = c; j < c_stop; ++j)
-                dst[(ulong)r * width + (j - c_begin)] = B_LOAD(src + (ulong)j * ld + r);
+        for (uint q = 0; q < min((uint)W, n - j); ++q) {
+            REAL sum = parts[at + q];
+            for (uint s = 1; s < splits; ++s) sum += parts[s * part + at + q];
+            GR_STORE_S(sum, at + q);
+        }
     }
-#else
-    for (uint r = r_begin; r < r_end; ++r) {
-        __global const B_TYPE *from = src + (ulong)r * ld + c_begin;
-        __global REAL *to = dst + (ulong)r * width;
-        for (uint j = 0; j < c_end - c_begin; ++j) to[j] = B_LOAD(from + j);
-    }
-#endif
-    for (uint r = r_begin; r < r_end; ++r)
-        for (uint j = c_end - c_begin; j < width; ++j) dst[(ulong)r * width + j] = 0;
 }
 
 #elif defined(GEMM_DOT)
 
-// B is (n, k).  Work-item (x, y, z): `groups` groups of NV columns, rows [y * MR, y * MR + MR), matrix z.
-// The tile is MR by NV dot products, each summed in W lanes, and the lanes in order at the end.
-__kernel void GR_NAME(OPERANDS, uint groups GR_EPI_PARAMS)
+// B is (n, k).  Work-item (x, y, z): `groups` groups of NV = 4 columns, `strips` strips of MR rows, part z.
+// The tile is MR by 4 dot products, each summed in W lanes, which are added at the end, halves first.
+#if W >= 16
+#define FOUR_LANES(x) (((x).lo + (x).hi).lo + ((x).lo + (x).hi).hi)
+#elif W >= 8
+#define FOUR_LANES(x) ((x).lo + (x).hi)
+#else
+#define FOUR_LANES(x) (x)
+#endif
+#define VEC4 CAT(REAL, 4)
+__kernel void GR_NAME(OPERANDS, uint groups, uint strips GR_EPI_PARAMS)
 {
-    SEEK_BATCH(get_global_id(2))
-    const uint i0 = get_global_id(1) * MR;
-    const ulong j_begin = get_global_id(0) * (ulong)groups * NV;
-    const ulong j_end = min((ulong)n, j_begin + (ulong)groups * NV);
-    for (ulong j0 = j_begin; j0 < j_end; j0 += NV) {
-        __global const REAL *x[MR], *y[NV];
-        VEC acc[MR][NV];
+    SEEK
+    const uint i_begin = get_global_id(1) * strips * MR, i_end = min(m, i_begin + strips * MR);
+    const uint j_begin = get_global_id(0) * groups * 4, j_end = min(n, j_begin + groups * 4);
+    for (uint j0 = j_begin; j0 < j_end; j0 += 4) {
         // Beyond the edge the last row is read again and its result dropped.
+        __global const REAL *y[4];
 #pragma unroll
-        for (uint i = 0; i < MR; ++i) x[i] = a + (ulong)min(i0 + i, m - 1) * lda;
-#pragma unroll
-        for (uint j = 0; j < NV; ++j) y[j] = b + min(j0 + j, (ulong)n - 1) * ldb;
-#pragma unroll
-        for (uint i = 0; i < MR; ++i)
-#pragma unroll
-            for (uint j = 0; j < NV; ++j) acc[i][j] = (VEC)(0);
-        uint p = 0;
-        for (; p + W <= k; p += W) {
-            VEC u[NV];
-#pragma unroll
-            for (uint j = 0; j < NV; ++j) u[j] = VLOAD(y[j] + p);
+        for (uint j = 0; j < 4; ++j) y[j] = b + min(j0 + j, n - 1) * ldb;
+        for (uint i0 = i_begin; i0 < i_end; i0 += MR) {
+            __global const REAL *x[MR];
+            VEC acc[MR][4], u[4];
 #pragma unroll
             for (uint i = 0; i < MR; ++i) {
-                const VEC t = VLOAD(x[i] + p);
+                x[i] = a + min(i0 + i, m - 1) * lda;
 #pragma unroll
-                for (uint j = 0; j < NV; ++j) acc[i][j] += t * u[j];
+                for (uint j = 0; j < 4; ++j) acc[i][j] = (VEC)(0);
             }
+            uint p = 0;
+            for (; p + W <= k; p += W) {
+#pragma unroll
+                for (uint j = 0; j < 4; ++j) u[j] = VLOAD(y[j] + p);
+#pragma unroll
+                for (uint i = 0; i < MR; ++i) {
+                    const VEC t = VLOAD(x[i] + p);
+#pragma unroll
+                    for (uint j = 0; j < 4; ++j) acc[i][j] += t * u[j];
+                }
+            }
+            if (p < k) { // the last terms, filled up with zeros
+                REAL rest[MR + 4][W];
+#pragma unroll
+                for (uint q = 0; q < MR + 4; ++q) {
+                    VSTORE((VEC)(0), rest[q]);
+                    __global const REAL *from = (q < MR ? x[q < MR ? q : 0] : y[q < MR ? 0 : q - MR]) + p;
+                    for (uint e = 0; e < k - p; ++e) rest[q][e] = from[e];
+                }
+#pragma unroll
+                for (uint j = 0; j < 4; ++j) u[j] = VLOAD(rest[MR + j]);
+#pragma unroll
+                for (uint i = 0; i < MR; ++i) {
+                    const VEC t = VLOAD(rest[i]);
+#pragma unroll
+                    for (uint j = 0; j < 4; ++j) acc[i][j] += t * u[j];
+                }
+            }
+            REAL sums[MR * 4];
+#pragma unroll
+            for (uint i = 0; i < MR; ++i) {
+#if W >= 4
+                VEC4 q[4], s[2];
+#pragma unroll
+                for (uint j = 0; j < 4; ++j) q[j] = FOUR_LANES(acc[i][j]);
+#pragma unroll
+                for (uint j = 0; j < 2; ++j)
+                    s[j] = (VEC4)(q[2 * j].lo + q[2 * j].hi, q[2 * j + 1].lo + q[2 * j + 1].hi);
+                vstore4((VEC4)(s[0].even + s[0].odd, s[1].even + s[1].odd), i, sums);
+#else
+#pragma unroll
+                for (uint j = 0; j < 4; ++j) sums[i * 4 + j] = acc[i][j].lo + acc[i][j].hi;
+#endif
+            }
+            for (uint i = 0; i < min((uint)MR, i_end - i0); ++i)
+                for (uint j = 0; j < min(4u, n - j0); ++j)
+                    GR_STORE_S(sums[i * 4 + j], c_at + (ulong)(i0 + i) * n + j0 + j);
         }
-        REAL sums[MR][NV];
-#pragma unroll
-        for (uint i = 0; i < MR; ++i)
-#pragma unroll
-            for (uint j = 0; j < NV; ++j) {
-                REAL lane[W], sum = 0;
-                VSTORE(acc[i][j], lane);
-                for (uint q = 0; q < W; ++q) sum += lane[q];
-                for (uint q = p; q < k; ++q) sum += MUL(x[i][q], y[j][q]);
-                sums[i][j] = sum;
-            }
-        for (uint i = 0; i < min((uint)MR, m - i0); ++i)
-            for (uint j = 0; j < min((ulong)NV, n - j0); ++j) GR_STORE_S(sums[i][j], c_at + (ulong)(i0 + i) * n + j0 + j);
     }
 }
-
-#elif defined(GEMM_LOCAL)
-
-// Work-group (x, 0, 0): columns from tile_x * TN, rows from tile_y * TM and a matrix of the batch, tile_x
-// running fastest; in one dimension, because some drivers take few groups in the others.  Both tiles lie in
-// local memory with k as the slow index; a work-item owns rows ly + i * (TM / RM) and columns
-// lx + j * (TN / RN), so that neighbours read neighbouring words.  Tiles are filled up with zeros on every
-// side.
-#define GROUP_X (TN / RN)
-#define GROUP_Y (TM / RM)
-__kernel __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) void GR_NAME(OPERANDS GR_EPI_PARAMS)
-{
-    __local REAL at[TK][TM + 1], bt[TK][TN + 1]; // + 1: a transposing store spreads over the banks
-    const uint tiles_x = (n + TN - 1) / TN, tiles_y = (m + TM - 1) / TM;
-    const ulong group = get_group_id(0);
-    SEEK_BATCH(group / tiles_x / tiles_y)
-    const uint lx = get_local_id(0), ly = get_local_id(1), local_id = ly * GROUP_X + lx;
-    const uint i0 = (uint)(group / tiles_x % tiles_y) * TM, j0 = (uint)(group % tiles_x) * TN;
-    REAL acc[RM][RN];
-#pragma unroll
-    for (uint i = 0; i < RM; ++i)
-#pragma unroll
-        for (uint j = 0; j < RN; ++j) acc[i][j] = 0;
-    for (uint p0 = 0; p0 < k; p0 += TK) {
-        for (uint e = local_id; e < TM * TK; e += GROUP_X * GROUP_Y) {
-#ifdef TRANS_A
-            const uint i = e % TM, p = e / TM;
-            const ulong at_index = (ulong)(p0 + p) * lda + i0 + i;
-#else
-            const uint p = e % TK, i = e / TK;
-            const ulong at_index = (ulong)(i0 + i) * lda + p0 + p;
-#endif
-            at[p][i] = i0 + i < m && p0 + p < k ? (REAL)A_LOAD(a + at_index) : (REAL)0;
-        }
-        for (uint e = local_id; e < TN * TK; e += GROUP_X * GROUP_Y) {
-#ifdef TRANS_B
-            const uint p = e % TK, j = e / TK;
-            const ulong bt_index = (ulong)(j0 + j) * ldb + p0 + p;
-#else
-            const uint j = e % TN, p = e / TN;
-            const ulong bt_index = (ulong)(p0 + p) * ldb + j0 + j;
-#endif
-            bt[p][j] = j0 + j < n && p0 + p < k ? (REAL)B_LOAD(b + bt_index) : (REAL)0;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll 4
-        for (uint p = 0; p < TK; ++p) {
-            REAL u[RN];
-#pragma unroll
-            for (uint j = 0; j < RN; ++j) u[j] = bt[p][lx + j * GROUP_X];
-#pragma unroll
-            for (uint i = 0; i < RM; ++i) {
-                const REAL t = at[p][ly + i * GROUP_Y];
-#pragma unroll
-                for (uint j = 0; j < RN; ++j) acc[i][j] += MUL(t, u[j]);
-            }
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-#pragma unroll
-    for (uint i = 0; i < RM; ++i)
-#pragma unroll
-        for (uint j = 0; j < RN; ++j) {
-            const uint row = i0 + ly + i * GROUP_Y, col = j0 + lx + j * GROUP_X;
-            if (row < m && col < n) GR_STORE_S(acc[i][j], c_at + (ulong)row * n + col);
-        }
-}
-#undef GROUP_X
-#undef GROUP_Y
+#undef FOUR_LANES
+#undef VEC4
 
 #else // GEMM_TILE
 
-// Work-item (x, y, z): panel y of NR columns, `strips` strips of MR rows from row x * strips * MR, matrix z;
-// neighbours share a panel of B, which stays in the cache.  With PACKED_B, B is in gemm_pack's panels of NR
-// columns.  Otherwise n >= NR, B is read in place, and the last panel starts further left, so that it ends
-// with the matrix; it stores its own columns [lo, hi) only.
+// u[] against MR rows of A.
+#ifdef TRANS_A
+#define A_ELEMENT(i) row[at[i]]
+#define A_NEXT row += lda
+#else
+#define A_ELEMENT(i) row[i][p]
+#define A_NEXT
+#endif
+#define TILE_STEP                                                                                        \
+    _Pragma("unroll") for (uint i = 0; i < MR; ++i)                                                      \
+    {                                                                                                    \
+        const VEC t = (VEC)(A_ELEMENT(i));                                                               \
+        _Pragma("unroll") for (uint v = 0; v < NV; ++v) acc[i][v] += t * u[v];                           \
+    }                                                                                                    \
+    A_NEXT;
+
+// Work-item (x, y, z): panel y of NR columns, `strips` strips of MR rows from row x * strips * MR, part z;
+// neighbours share a panel of B, which stays in the cache.  B is read from gemm_pack's panels of NR columns
+// (PACKED_B), from a copy of the panel that is made here (PACK_HERE), or in place.
 __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 {
-    SEEK_BATCH(get_global_id(2))
-    const uint j0 = get_global_id(1) * NR;
-#ifdef PACKED_B
-    const uint start = j0, lo = 0, hi = min((uint)NR, n - j0);
-    const ulong b_step = NR;
-    b += (ulong)j0 * k;
+    SEEK
+    const uint j0 = get_global_id(1) * NR, cols = min((uint)NR, n - j0);
+    uint whole = k; // rows of B of which NR elements can be read
+#if defined(PACKED_B)
+    b += (ulong)j0 * k_all;
+#elif defined(PACK_HERE)
+    REAL panel[PACK_HERE * NR];
 #else
-    const uint start = min(j0, n - NR), lo = j0 - start, hi = NR;
-    const ulong b_step = ldb;
-    b += start;
+    b += j0;
+    // An incomplete panel is read on into the next row, but not beyond the last one.
+    if (cols < NR) whole -= min(k, (uint)((NR - cols + ldb - 1) / ldb));
 #endif
     const uint i_begin = get_global_id(0) * strips * MR;
     const uint i_end = min(m, i_begin + strips * MR);
     uint p0 = 0;
     do {
-        const uint kb = min((uint)(KB), k - p0);
+        const uint kb = min((uint)(KB), k - p0), kb_whole = min(kb, max(whole, p0) - p0);
 #if K_BLOCKS
         const int first = p0 == 0, last = p0 + kb == k;
+#endif
+#ifdef PACK_HERE
+        {
+            const uint p1 = p0 + kb, j1 = j0 + cols;
+            PACK(b, ldb, panel, NR, p0, p1, j0, j1)
+        }
 #endif
         for (uint i0 = i_begin; i0 < i_end; i0 += MR) {
             // One register tile: MR rows of A against NR columns of B over kb steps.  Beyond the edge the
             // last row is read again and its result dropped.
             const uint rows = min((uint)MR, i_end - i0);
-            __global const B_TYPE *col = b + p0 * b_step;
-            VEC acc[MR][NV];
+#ifdef PACK_HERE
+            const REAL *col = panel;
+            const ulong b_next = NR;
+#else
+            __global const B_TYPE *col = b + p0 * B_STEP;
+            const ulong b_next = B_STEP;
+#endif
+            VEC acc[MR][NV], u[NV];
 #pragma unroll
             for (uint i = 0; i < MR; ++i)
 #pragma unroll
@@ -359,35 +403,33 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #pragma unroll
             for (uint i = 0; i < MR; ++i) row[i] = a + (i0 + min(i, rows - 1)) * lda + p0;
 #endif
-            for (uint p = 0; p < kb; ++p) {
-                VEC u[NV];
+            uint p = 0;
+            for (; p < kb_whole; ++p) {
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) u[v] = VLOAD(col + v * W);
-                col += b_step;
-#pragma unroll
-                for (uint i = 0; i < MR; ++i) {
-#ifdef TRANS_A
-                    const VEC t = (VEC)(row[at[i]]);
-#else
-                    const VEC t = (VEC)(row[i][p]);
-#endif
-#pragma unroll
-                    for (uint v = 0; v < NV; ++v) acc[i][v] += t * u[v];
-                }
-#ifdef TRANS_A
-                row += lda;
-#endif
+                col += b_next;
+                TILE_STEP
             }
-            const ulong to = c_at + (ulong)i0 * n + start;
+#if !defined(PACKED_B) && !defined(PACK_HERE)
+            for (; p < kb; ++p) {
+                REAL lane[NR];
+                for (uint j = 0; j < NR; ++j) lane[j] = j < cols ? col[j] : (REAL)0;
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) u[v] = VLOAD(lane + v * W);
+                col += b_next;
+                TILE_STEP
+            }
+#endif
+            const ulong to = c_at + (ulong)i0 * n + j0;
 #if !defined(GR_EPILOGUE) && !defined(BY_LANE)
-            if (lo == 0 && hi == NR) {
+            if (cols == NR) {
 #pragma unroll
                 for (uint i = 0; i < MR; ++i) {
                     if (i < rows) {
 #pragma unroll
                         for (uint v = 0; v < NV; ++v) {
 #if K_BLOCKS
-                            if (!first) acc[i][v] += VLOAD(c + to + i * n + v * W);
+                            if (!first) acc[i][v] += VLOAD(c + to + i * (ulong)n + v * W);
 #endif
                             GR_STORE_V(acc[i][v], to + i * (ulong)n + v * W);
                         }
@@ -403,10 +445,10 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) VSTORE(acc[i][v], tile + i * NR + v * W);
             for (uint i = 0; i < rows; ++i) {
-                uint j = lo;
+                uint j = 0;
                 const ulong row_at = to + i * (ulong)n;
 #ifndef BY_LANE
-                for (; j + W <= hi; j += W) {
+                for (; j + W <= cols; j += W) {
                     VEC sum = VLOAD(tile + i * NR + j);
 #if K_BLOCKS
                     if (!first) sum += VLOAD(c + row_at + j);
@@ -418,7 +460,7 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
                     GR_STORE_V(sum, row_at + j);
                 }
 #endif
-                for (; j < hi; ++j) {
+                for (; j < cols; ++j) {
                     REAL sum = tile[i * NR + j];
 #if K_BLOCKS
                     if (!first) sum += c[row_at + j];
@@ -434,20 +476,28 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
         p0 += kb;
     } while (p0 < k);
 }
+#undef A_ELEMENT
+#undef A_NEXT
+#undef TILE_STEP
 
 #endif
 
+#ifdef TRANS_B
+#undef TURN
+#undef TURN_ALL
+#undef TURNED
+#endif
+#undef FILL
+#undef PACK
+#undef A_STEP
+#undef B_STEP
+#undef SEEK
 #undef GR_NAME
 #undef REAL
 #undef W
 #undef MR
 #undef NV
 #undef KB
-#undef TM
-#undef TN
-#undef TK
-#undef RM
-#undef RN
 #undef CAT_
 #undef CAT
 #undef VEC
@@ -467,6 +517,4 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #undef GR_EPI_PARAMS
 #undef GR_EPI_BEGIN
 #endif
-#undef MUL
 #undef OPERANDS
-#undef SEEK_BATCH

@@ -229,6 +229,7 @@ def test_plans_state_their_cost() -> None:
     a, b = np.zeros((64, 100), np.float32), np.zeros((100, 32), np.float32)
     plan = _plan(a, b, False, False, CPU)
     assert plan.flops == 2 * 64 * 100 * 32
+    a, b = np.zeros((1024, 256), np.float32), np.zeros((256, 768), np.float32)
     transposed = _plan(a, np.ascontiguousarray(b.T), False, True, CPU)
     assert sum(transposed.scratch_bytes) >= b.nbytes
 

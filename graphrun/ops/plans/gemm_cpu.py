@@ -1,0 +1,327 @@
+"""Launches of ``kernels/gemm.cl``, for CPUs.
+
+A few ways to do a multiplication are compared by an estimate of their time, with measured weights: which
+register tile, whether B is read in place or copied into panels first (in a launch of its own or by each
+work-item for itself) or met by dot products, how many strips of rows a work-item takes, and into how many
+parts a long sum is split.  Times count multiply-adds of one core at its best.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from graphrun.graph.descriptor import Capabilities, KernelPlan, Launch
+from graphrun.ops.plans.gemm_problem import (
+    REAL_BYTES,
+    Dim,
+    Operand,
+    Problem,
+    ceil_div,
+    product_launches,
+    storage_defines,
+)
+
+FILE = "gemm.cl"
+NO_K_BLOCKS = 1 << 30
+K_BLOCK = 256  # as in the file
+
+# In multiply-adds of float on one core: 0.1 us for a work-item, 2 us for a launch.
+_ITEM = 12_000
+_LAUNCH = 240_000
+# For each element: of B, to be copied into a panel, without and with turning; of C, to be stored, and to be
+# added up from a vector of sums.
+_COPY, _TURN, _STORE, _ADD_UP = 24, 34, 4, 70
+# For each element of B that comes from the second-level cache, from behind it, and for a line of A.
+_NEAR, _FAR, _LINE = 1, 4, 32
+_NEAR_BYTES = 1 << 20
+
+
+class Tile(NamedTuple):
+    """A register tile: rows, vectors across, and its share of the speed of the best one."""
+
+    mr: int
+    nv: int
+    weight: float
+
+
+# With 32 vector registers (AVX-512, and 4 lanes: NEON) a tile may hold 24 sums; with 16 (AVX2), 12.
+# Few rows of the table, because each tile that is chosen is one more kernel to build.
+_TILES_32: tuple[Tile, ...] = (
+    Tile(6, 4, 1.0), Tile(8, 2, 0.92), Tile(4, 4, 0.9), Tile(2, 8, 0.6), Tile(1, 8, 0.33), Tile(1, 4, 0.3),
+    Tile(8, 1, 0.7), Tile(1, 1, 0.15),
+)  # fmt: skip
+_TILES_16: tuple[Tile, ...] = (
+    Tile(6, 2, 1.0), Tile(2, 4, 0.7), Tile(1, 8, 0.45), Tile(8, 1, 0.8), Tile(1, 1, 0.15),
+)  # fmt: skip
+_TILES_NARROW: tuple[Tile, ...] = (Tile(4, 2, 1.0), Tile(4, 1, 0.6))  # rare types
+_DOT_WEIGHT = {1: 0.3, 2: 0.5, 4: 0.8, 6: 0.9}
+
+
+class Way(NamedTuple):
+    """How a multiplication is done; `mode` is "here", "packed" or "dot", or "place" where B lies right."""
+
+    mode: str
+    tile: Tile
+    strips: int  # of rows, for one work-item
+    groups: int  # of columns
+    splits: int
+    length: int  # of a part of the sum
+
+
+class _Sizes(NamedTuple):
+    """What decides between the ways."""
+
+    m: int
+    n: int
+    k: int
+    matrices: int
+    lanes: int
+    bytes: int
+    a_dots: bool  # A and B are read along k
+    a_turned: bool
+    b_turned: bool
+    b_half: bool
+    blocked: bool
+    may_split: bool
+    narrow: bool
+    few_registers: bool
+    cores: int
+
+
+def plan_cpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
+    """Return the launches of `problem` in the way that is estimated to take the least time."""
+    lanes = _lanes(problem.real, capabilities)
+    a, b, batch = problem.a, problem.b, problem.batch
+    m, n, k = problem.m, problem.n, problem.k
+    dots = not a.transposed and b.transposed and not a.half and k >= lanes
+    sizes = _Sizes(
+        m, n, k, problem.batch_count, lanes, REAL_BYTES[problem.real], dots, a.transposed, b.transposed,
+        b.half, problem.blocked, len(batch) <= 3, REAL_BYTES[problem.real] < 4,
+        capabilities.vector_width_float == 8, max(capabilities.compute_units, 1),
+    )  # fmt: skip
+    way = choose(sizes)
+    launches: list[Launch] = []
+    scratch_bytes: list[int] = []
+    if not k:  # without terms nothing is read
+        a, b = replace(a, half=False), replace(b, half=False, transposed=False)
+        way = way._replace(mode="packed")
+    elif a.half or (a.transposed and _worth_packing_a(problem, way.tile, lanes)):
+        packed = pack(problem, "a", k, lanes, len(scratch_bytes))
+        if packed is None:
+            return None
+        launch, size, a, batch = packed
+        launches.append(launch)
+        scratch_bytes.append(size)
+    defines: dict[str, Any] = {"W": lanes, "MR": way.tile.mr}
+    extra: tuple[int, ...]
+    panels, strips = ceil_div(n, way.tile.nv * lanes), ceil_div(m, way.tile.mr)
+    if way.mode == "dot":
+        defines = {"GEMM_DOT": 1, **defines}
+        groups = ceil_div(ceil_div(n, 4), way.groups), ceil_div(strips, way.strips)
+        entry, extra = "gemm_dot", (way.groups, way.strips)
+    else:
+        if k and way.mode == "packed":
+            packed = pack(replace(problem, batch=batch), "b", way.tile.nv * lanes, lanes, len(scratch_bytes))
+            if packed is None:
+                return None
+            launch, size, b, batch = packed
+            launches.append(launch)
+            scratch_bytes.append(size)
+        defines["NV"] = way.tile.nv
+        defines.update({"packed": {"PACKED_B": 1}, "here": {"PACK_HERE": K_BLOCK}}.get(way.mode, {}))
+        # Between blocks of k the sums lie in C, which must have their bits.  The panel of a block stays in
+        # the second-level cache; where B is read in place its rows may lie so that fewer find room.
+        longest = {"here": K_BLOCK, "place": 2 * K_BLOCK}.get(way.mode, 4 * K_BLOCK)
+        if not problem.blocked or way.length <= longest:
+            defines["KB"] = NO_K_BLOCKS
+        elif way.mode == "packed":
+            defines["KB"] = longest
+        groups = ceil_div(strips, way.strips), panels
+        entry, extra = "gemm_tile", (way.strips,)
+    stored = problem if way.splits == 1 else replace(problem, out_half=False, by_lane=False)
+    target = ("out", 0) if way.splits == 1 else ("scratch", len(scratch_bytes))
+    defines = {**storage_defines(stored, a, b), **defines}
+    launches += product_launches(
+        stored, a, b, batch, (FILE, entry), defines, groups, extra=extra, target=target,
+        parts=(way.splits, way.length),
+    )  # fmt: skip
+    if way.splits > 1:
+        scratch_bytes.append(way.splits * problem.batch_count * m * n * REAL_BYTES[problem.real])
+        vectors = problem.batch_count * m * ceil_div(n, lanes)
+        items = min(4 * sizes.cores, max(vectors * way.splits // 512, 1))
+        launches.append(sum_launch(problem, target, way.splits, lanes, ceil_div(vectors, items)))
+    return KernelPlan(tuple(launches), tuple(scratch_bytes))
+
+
+def sum_launch(problem: Problem, parts: tuple[str, int], splits: int, lanes: int, share: int) -> Launch:
+    """Return the launch that adds the parts of split sums; each work-item takes `share` vectors."""
+    rows = problem.batch_count * problem.m
+    flags = {"C_HALF": problem.out_half, "BY_LANE": problem.by_lane}
+    defines = {"GEMM_SUM": 1, "REAL": problem.real, "W": lanes, **{f: 1 for f, on in flags.items() if on}}
+    args = (parts, ("out", 0), ("ulong", rows), ("uint", problem.n), ("uint", splits), ("ulong", share))
+    items = ceil_div(rows * ceil_div(problem.n, lanes), share)
+    return Launch(FILE, "gemm_sum", tuple(defines.items()), args, (items, 1, 1), (1, 1, 1))
+
+
+# ---- the estimate ---------------------------------------------------------------------------------
+
+
+def _lanes(real: str, capabilities: Capabilities) -> int:
+    register_bytes = min(max(4 * capabilities.vector_width_float, 16), 64)
+    return min(max(register_bytes // REAL_BYTES[real], 2), 16)
+
+
+@functools.lru_cache(maxsize=4096)
+def choose(sizes: _Sizes) -> Way:
+    """Return the way that is estimated to take the least time."""
+    return min(_ways(sizes), key=lambda item: item[0])[1]
+
+
+def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
+    m, n, k = sizes.m, sizes.n, sizes.k
+    scale = sizes.bytes / 4  # a vector holds fewer of the wide types
+    tiles = _TILES_16 if sizes.few_registers else _TILES_32
+    if sizes.narrow:
+        tiles = _TILES_NARROW
+    turn = (_TURN if sizes.b_turned else _COPY) / scale
+    for tile in tiles:
+        width = tile.nv * sizes.lanes
+        strips, panels = ceil_div(m, tile.mr), ceil_div(n, width)
+        for splits, length in _splits(sizes, strips * panels * sizes.matrices):
+            after = _after(sizes, splits)
+            others = panels * sizes.matrices * splits
+            per_strip = tile.mr * width * (length / tile.weight + _STORE) * scale
+            for mode in _modes(sizes):
+                if mode == "here" and not sizes.blocked and length > K_BLOCK:
+                    continue  # there the panel would not be whole
+                before, factor = 0.0, 1.0
+                # What a work-item reads first comes from afar, and serves all of its strips.
+                near = mode == "packed" or n * k * sizes.bytes <= _NEAR_BYTES
+                first_read = (_NEAR if near else _FAR) * width + (_LINE if sizes.a_turned else 0)
+                per_item: float = length * first_read
+                if mode == "packed":
+                    before = _LAUNCH + turn * scale * n * k * sizes.matrices / sizes.cores
+                elif mode == "here":
+                    per_item += turn * scale * width * length
+                else:
+                    factor = _in_place_factor(sizes, width)
+                cost, per = _shared(strips, others, per_strip * factor, per_item, sizes.cores)
+                yield before + cost + after, Way(mode, tile, per, 1, splits, length)
+    if sizes.a_dots:
+        for mr, weight in _DOT_WEIGHT.items():
+            if sizes.narrow and mr > 2:
+                continue
+            strips, groups = ceil_div(m, mr), ceil_div(n, 4)
+            for splits, length in _splits(sizes, strips * groups * sizes.matrices):
+                per_tile = mr * 4 * (length / weight + _ADD_UP) * scale
+                tile = Tile(mr, 1, weight)
+                after = _after(sizes, splits)
+                # All strips at once where there are groups enough: a group of B is read once then.
+                cost, per = _shared(groups, sizes.matrices * splits, per_tile * strips, 0, sizes.cores)
+                yield cost + after, Way("dot", tile, strips, per, splits, length)
+                if groups < 4 * sizes.cores:
+                    cost, per = _shared(strips, sizes.matrices * splits, per_tile * groups, 0, sizes.cores)
+                    yield cost + after, Way("dot", tile, per, groups, splits, length)
+
+
+def _modes(sizes: _Sizes) -> tuple[str, ...]:
+    if sizes.b_half or sizes.b_turned:
+        return ("packed", "here") if sizes.k else ("packed",)
+    return ("place", "packed")
+
+
+def _splits(sizes: _Sizes, tiles: int) -> Iterator[tuple[int, int]]:
+    yield 1, sizes.k
+    splits = 2
+    while sizes.may_split and tiles < 4 * sizes.cores and sizes.k >= 1024 * splits and splits <= 64:
+        length = ceil_div(ceil_div(sizes.k, splits), sizes.lanes) * sizes.lanes
+        yield ceil_div(sizes.k, length), length
+        splits *= 2
+
+
+def _after(sizes: _Sizes, splits: int) -> float:
+    """Return the cost of adding up the parts."""
+    if splits == 1:
+        return 0.0
+    return _LAUNCH + 8 * sizes.m * sizes.n * sizes.matrices * splits / sizes.cores
+
+
+def _shared(strips: int, others: int, per_strip: float, per_item: float, cores: int) -> tuple[float, int]:
+    """Return the least time over the strips that a work-item can take, and how many those are."""
+    best: tuple[float, int] | None = None
+    for per in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, strips):
+        if per > strips:
+            continue
+        items = ceil_div(strips, per) * others
+        # Drivers hand out many at a time: the first core may get the whole of its share and one more.
+        first = max(min(1 + items // cores, 32 * cores), ceil_div(items, cores)) if items > 1 else 1
+        cost = first * (min(per, strips) * per_strip + per_item + _ITEM)
+        if best is None or cost < best[0]:
+            best = cost, per
+    assert best is not None
+    return best
+
+
+def _worth_packing_a(problem: Problem, tile: Tile, lanes: int) -> bool:
+    """Return whether a transposed A is worth a copy: each step reads mr elements of another row of it."""
+    a_bytes = problem.m * problem.k * REAL_BYTES[problem.real]
+    return a_bytes > 6 << 20 and problem.n > 4 * tile.nv * lanes
+
+
+def _in_place_factor(sizes: _Sizes, width: int) -> float:
+    """Return how much longer a tile takes when B is not packed: rows of a panel lie on many pages."""
+    b_bytes = sizes.n * sizes.k * sizes.bytes
+    if width * sizes.bytes >= 256:
+        return 1.0 if b_bytes <= 4 << 20 else 1.05
+    return 1.0 if b_bytes <= 2 << 20 else 1.15
+
+
+# ---- packing --------------------------------------------------------------------------------------
+
+
+def pack(
+    problem: Problem, which: str, width: int, lanes: int, scratch: int
+) -> tuple[Launch, int, Operand, tuple[Dim, ...]] | None:
+    """Return the launch that rearranges A or B into ``("scratch", scratch)``.
+
+    With it come the bytes, the new operand and the batch with its strides; None where the matrices lie in
+    more than three dimensions.
+    """
+    operand = problem.a if which == "a" else problem.b
+    rows, cols = (problem.m, problem.k) if which == "a" else (problem.k, problem.n)
+    packed_matrix = rows * ceil_div(cols, width) * width
+    dims: list[tuple[int, int]] = []  # size and stride of the distinct matrices, slowest first
+    count = 1
+    batch: list[Dim] = []
+    # Only distinct matrices are packed: a broadcast operand keeps its stride of 0.
+    for d in reversed(problem.batch):
+        stride = d.a_stride if which == "a" else d.b_stride
+        new = count * packed_matrix if stride else 0
+        batch.insert(0, d._replace(a_stride=new) if which == "a" else d._replace(b_stride=new))
+        if not stride:
+            continue
+        count *= d.size
+        if dims and stride == dims[0][0] * dims[0][1]:
+            dims[0] = (dims[0][0] * d.size, dims[0][1])
+        else:
+            dims.insert(0, (d.size, stride))
+    if len(dims) > 3:
+        return None
+    three = [(1, 0)] * (3 - len(dims)) + dims
+    ref = ("scratch", scratch)
+    flags = {"TRANS_B": operand.transposed, "B_HALF": operand.half}
+    defines = {"GEMM_PACK": 1, "REAL": problem.real, "W": lanes, **{f: 1 for f, on in flags.items() if on}}
+    # A work-item moves some 16K elements, in whole blocks of `lanes` rows.
+    chunk = max(16384 // width // lanes, 1) * lanes
+    args = (
+        operand.ref, ref, ("uint", rows), ("uint", cols), ("uint", width), ("ulong", operand.row_stride),
+        ("uint", chunk), ("ulong", operand.start), ("uint", three[1][0]), ("uint", three[2][0]),
+        *(("ulong", stride) for _, stride in three), ("ulong", packed_matrix),
+    )  # fmt: skip
+    global_size = (ceil_div(rows, chunk), ceil_div(cols, width), count)
+    launch = Launch(FILE, "gemm_pack", tuple(defines.items()), args, global_size, (1, 1, 1))
+    size = count * packed_matrix * REAL_BYTES[problem.real]
+    return launch, size, Operand(ref, False, width, False), tuple(batch)
