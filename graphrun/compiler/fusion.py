@@ -1,30 +1,33 @@
-"""Pass 8: join elementwise nodes of one OpenCL device into groups that become one kernel each.
+"""Pass: join elementwise nodes of one OpenCL device into groups that become one kernel each.
 
-A node joins the group of its consumers when all of them are in one group and of the same shape, so that
-nothing is computed twice and no circle can arise.  If the run wants its value too, for a fetch or for a
-variable, the kernel stores it beside its own result.  An input that is a view (a transpose, a slice, a
-broadcast) is read through its index map, and the view itself disappears where nobody else needs it.
-Scalar constants become arguments of the kernel, so that groups which differ in them share one.
+A node joins the groups of its inputs, which become one, where all have the same number of elements and no
+circle arises; so nothing is computed twice, and nothing is read back that the kernel still holds.  What
+others read too, or the run wants, the kernel stores on the way.  An input that is a view (a transpose, a
+slice, a broadcast) is read through its index map, and the view itself disappears where nobody else needs
+it.  Scalar constants become arguments of the kernel, so that groups which differ in them share one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from graphrun.compiler.ir import CONST, Node, Program, Value, constant_array
+from graphrun.compiler.regions import Region, Regions, put_in
+from graphrun.compiler.views import broadcast_map, collapse, is_contiguous, view_map
 from graphrun.device_names import runs_kernels
 from graphrun.dtypes import DType
-from graphrun.graph.descriptor import AffineMap, Expr, Spec, View
+from graphrun.graph.descriptor import AffineMap, Expr, Spec
 from graphrun.graph.opdef import OpDef
 
 # A kernel has at least 1,024 bytes of arguments by the standard; each buffer takes 16.
 MAX_INPUTS = 24
 MAX_INSTRUCTIONS = 200
-MAX_OUTPUTS = 8
+MAX_OUTPUTS = 16
 MAX_SCALARS = 32
 
 
@@ -89,49 +92,14 @@ _COPY = Expr("a", flops=0)
 
 def fuse(program: Program) -> Program:
     """Run the pass."""
-    consumers = program.consumers()
-    outputs = set(program.outputs())
-    group_of: dict[Node, Node] = {}  # node -> root of its group
-    members: dict[Node, list[Node]] = {}
-    inputs: dict[Node, set[Value]] = {}
-    extra: dict[Node, list[Node]] = {}  # members whose value is an output of the program
-    for node in reversed(program.nodes):
-        if not _is_expr(node):
-            continue
-        root = None
-        value = (node, 0)
-        if value in consumers:
-            roots = {group_of.get(c) for c in consumers[value]}
-            if len(roots) == 1:
-                root = roots.pop()
-        if root is not None and root.device == node.device and root.specs[0].shape == node.specs[0].shape:
-            merged = (inputs[root] | set(node.inputs)) - {value}
-            stored = extra.setdefault(root, [])
-            fits = len(merged) <= MAX_INPUTS and len(members[root]) < MAX_INSTRUCTIONS
-            if fits and (value not in outputs or len(stored) + 1 < MAX_OUTPUTS):
-                if value in outputs:
-                    stored.append(node)
-                group_of[node] = root
-                members[root].append(node)
-                inputs[root] = merged
-                continue
-        group_of[node] = node
-        members[node] = [node]
-        inputs[node] = set(node.inputs)
-    replaced: dict[Value, Value] = {}
-    nodes: list[Node] = []
+    regions = Regions(program, MAX_INPUTS, MAX_INSTRUCTIONS)
+    finder = _Finder(regions)
     for node in program.nodes:
-        if node in group_of:
-            if group_of[node] is node:
-                stored = list(reversed(extra.get(node, [])))
-                fused = _build(node, list(reversed(members[node])), stored)
-                nodes.append(fused)
-                for i, member in enumerate([node, *stored]):
-                    replaced[(member, 0)] = (fused, i)
-        else:
-            nodes.append(node)
-    program.nodes = nodes
-    program.replace(replaced)
+        regions.visit(node)
+        if _is_expr(node):
+            finder.consider(node)
+        regions.left(node)
+    put_in(program, [(region, *_build(region, regions)) for region in regions.all])
     # What is still a view on a device, and not merely an alias, is a kernel of its own.
     _read_through_views(program)
     program.remove_dead()
@@ -144,81 +112,91 @@ def _is_expr(node: Node) -> bool:
     return isinstance(node.op.descriptor(node.input_specs, node.attrs), Expr)
 
 
-def _build(root: Node, nodes: list[Node], extra: list[Node]) -> Node:
+class _Finder:
+    """Groups: what has the same number of elements and is joined by edges that keep their order."""
+
+    def __init__(self, regions: Regions) -> None:
+        self.regions = regions
+        self.unread: dict[Region, dict[Node, int]] = {}  # members, with their readers outside
+
+    def consider(self, node: Node) -> None:
+        regions = self.regions
+        shape = node.specs[0].dims
+        layout = math.prod(shape) or shape
+        joined: Region | None = None
+        for value in node.inputs:
+            region = regions.of.get(regions.resolve(value)[0])
+            if region is None or region is joined or region.layout != layout:
+                continue
+            if joined is None:
+                if regions.fits(node, region) and self._outputs(node, (region,)) <= MAX_OUTPUTS:
+                    regions.join(node, region)
+                    joined = region
+                    self._note(node, region)
+            elif self._outputs(None, (joined, region)) <= MAX_OUTPUTS and regions.merge(joined, region):
+                self.unread[joined].update(self.unread.pop(region))
+        if joined is None:
+            region = regions.new(node, layout)
+            self.unread[region] = {}
+            self._note(node, region)
+
+    def _note(self, node: Node, region: Region) -> None:
+        unread = self.unread[region]
+        value = (node, 0)
+        unread[node] = len(self.regions.consumers.get(value, ())) + (value in self.regions.outputs)
+        for v in node.inputs:
+            if v[0] in unread:
+                unread[v[0]] -= 1
+
+    def _outputs(self, node: Node | None, regions: Sequence[Region]) -> int:
+        """How many values a kernel would store if it ended here."""
+        count = sum(left > 0 for region in regions for left in self.unread[region].values())
+        if node is None:
+            return count
+        unread = self.unread[regions[0]]
+        return count + 1 - sum(unread.get(n) == 1 for n in {n for n, _ in node.inputs})
+
+
+def _build(region: Region, regions: Regions) -> tuple[Node, list[Value]]:
+    """The node of a region, and the values that it stands for: the last member's first."""
+    nodes = region.nodes = sorted(region.nodes, key=regions.place.__getitem__)
     index = {n: i for i, n in enumerate(nodes)}
     inputs: list[Value] = []
     maps: list[AffineMap | None] = []
-    out_shape = root.specs[0].shape
     instructions = []
+
+    def operand(value: Value, node: Node) -> tuple[str, Any]:
+        source = regions.resolve(value)[0]
+        if source in index:
+            return "t", index[source]
+        array = constant_array(value)
+        if array is not None and array.size == 1:
+            return "lit", array.reshape(-1)[0]
+        m = broadcast_map(value[0].specs[value[1]].dims, node.specs[0].dims)
+        if m is not None and is_contiguous(m) and math.prod(m.dims) == math.prod(node.specs[0].dims):
+            m = None
+        for k, known in enumerate(zip(inputs, maps, strict=True)):
+            if known == (value, m):
+                return "in", k
+        inputs.append(value)
+        maps.append(m)
+        return "in", len(inputs) - 1
+
     for node in nodes:
-        operands: list[tuple[str, Any]] = []
-        for value in node.inputs:
-            if value[0] in index:
-                operands.append(("t", index[value[0]]))
-                continue
-            array = constant_array(value)
-            if array is not None and array.size == 1:
-                operands.append(("lit", array.reshape(-1)[0]))
-                continue
-            if value not in inputs:
-                inputs.append(value)
-                maps.append(broadcast_map(value[0].specs[value[1]].shape, out_shape))  # type: ignore[arg-type]
-            operands.append(("in", inputs.index(value)))
+        operands = tuple(operand(value, node) for value in node.inputs)
         expr = node.op.descriptor(node.input_specs, node.attrs)
         assert isinstance(expr, Expr), "_is_expr asked the same question"
         in_dtypes = tuple(s.dtype for s in node.input_specs)
         instructions.append(
-            Instruction(node.op.name, expr, node.attrs, tuple(operands), in_dtypes, node.specs[0].dtype)
+            Instruction(node.op.name, expr, node.attrs, operands, in_dtypes, node.specs[0].dtype)
         )
     label = "+".join(n.op.name for n in nodes[:6]) + ("+..." if len(nodes) > 6 else "")
-    group = Group(tuple(instructions), tuple(maps), label, tuple(index[n] for n in extra))
-    specs = [n.specs[0] for n in (root, *extra)]
-    return Node(FUSED, inputs, {"group": group}, specs, root.origin, root.device)
-
-
-def broadcast_map(shape: tuple[int, ...], out_shape: tuple[int, ...]) -> AffineMap | None:
-    """How an input of `shape` is read for an output of `out_shape`; None for the same place."""
-    if shape == out_shape:
-        return None
-    padded = (1,) * (len(out_shape) - len(shape)) + tuple(shape)
-    strides = []
-    step = 1
-    for d in reversed(padded):
-        strides.append(0 if d == 1 else step)
-        step *= d
-    return collapse(AffineMap(out_shape, tuple(reversed(strides))))
-
-
-def collapse(m: AffineMap) -> AffineMap:
-    """The same map over as few dimensions as possible."""
-    dims: list[int] = []
-    strides: list[int] = []
-    for d, s in zip(m.dims, m.strides, strict=True):
-        if d == 1:
-            continue
-        if dims and strides[-1] == s * d:
-            dims[-1] *= d
-            strides[-1] = s
-        else:
-            dims.append(d)
-            strides.append(s)
-    return AffineMap(tuple(dims), tuple(strides), m.offset)
-
-
-def is_contiguous(m: AffineMap) -> bool:
-    """Whether the map is a shift alone, so that a view needs no kernel."""
-    m = collapse(m)
-    return not m.dims or m.strides == (1,)
-
-
-def view_map(node: Node, index: int) -> AffineMap | None:
-    """The index map of a view node's output, else None."""
-    if not runs_kernels(node.device):
-        return None
-    descriptor = node.op.descriptor(node.input_specs, node.attrs)
-    if not isinstance(descriptor, View):
-        return None
-    return descriptor.map(node.input_specs, node.specs[index], node.attrs, index)
+    last = nodes[-1]
+    stored = [n for n in nodes[:-1] if (n, 0) in regions.outputs or regions.read_outside(n, index)]
+    group = Group(tuple(instructions), tuple(maps), label, tuple(index[n] for n in stored))
+    specs = [n.specs[0] for n in (last, *stored)]
+    fused = Node(FUSED, inputs, {"group": group}, specs, last.origin, region.device)
+    return fused, [(n, 0) for n in (last, *stored)]
 
 
 def view_group(m: AffineMap, dtype: DType) -> Group:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphrun.compiler.codegen.rows import overwrites
-from graphrun.compiler.fusion import FUSED, is_contiguous, view_group, view_map
+from graphrun.compiler.fusion import FUSED, view_group
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
     KernelCache,
@@ -37,6 +37,7 @@ from graphrun.compiler.plan import (
     size_bytes,
 )  # fmt: skip
 from graphrun.compiler.rows import ROWS
+from graphrun.compiler.views import is_contiguous, view_map
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.traverse import topological_order

@@ -12,8 +12,9 @@ from compiler.run_plan import compile_for, target
 
 import graphrun as gr
 from graphrun.compiler import fusion
-from graphrun.compiler.fusion import broadcast_map, collapse, fuse, is_contiguous
+from graphrun.compiler.fusion import fuse
 from graphrun.compiler.placement import place
+from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.graph.descriptor import AffineMap
 
 
@@ -72,10 +73,34 @@ def test_number_of_outputs(count: int) -> None:
     assert len(_launches(*fetches)) == (1 if count <= fusion.MAX_OUTPUTS else 2)
 
 
-def test_two_groups_that_read_it_end_a_group() -> None:
+def test_readers_of_one_value_are_one_kernel() -> None:
     x = _x()
     a = gr.exp(x)
-    assert _launches(a + 1.0, a * 2.0) == ["exp", "add", "multiply"]
+    assert _launches(a + 1.0, a * 2.0) == ["exp+add+multiply"]
+
+
+def test_value_that_is_read_elsewhere_is_stored_on_the_way() -> None:
+    x = _x(6, 6)
+    a = gr.exp(x)
+    program = fuse(place(specialized([gr.matmul(a, a), a + 1.0], {x: (6, 6)}), target("null")))
+    (node,) = (n for n in program.nodes if n.op is fusion.FUSED)
+    assert node.attrs["group"].results == (1, 0)
+
+
+def test_groups_that_a_node_joins_become_one() -> None:
+    x, y = _x(), _x(name="y")
+    assert _launches(gr.exp(x) * gr.tanh(y)) == ["exp+tanh+multiply"]
+
+
+def test_reshape_inside_a_group() -> None:
+    """A reshape moves nothing, so neither does a group that goes through it."""
+    x, row = _x(4, 6), _x(3, name="row")
+    a = gr.exp(x)
+    y = gr.reshape(a, [2, 4, 3]) + row
+    program = fuse(place(specialized([y, a], {x: (4, 6), row: (3,)}), target("null")))
+    (node,) = (n for n in program.nodes if n.op is fusion.FUSED)
+    assert node.attrs["group"].maps == (None, AffineMap((8, 3), (0, 1)))
+    assert [s.shape for s in node.specs] == [(2, 4, 3), (4, 6)]
 
 
 def test_reader_of_another_kind_ends_a_group() -> None:

@@ -10,7 +10,8 @@ from harness import Array, Runner, opencl, spec
 
 from graphrun import dtypes
 from graphrun.compiler.codegen import PRELUDE, epilogue_args, epilogue_text, vector_defines
-from graphrun.compiler.fusion import Group, Instruction, broadcast_map
+from graphrun.compiler.fusion import Group, Instruction
+from graphrun.compiler.views import broadcast_map
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import AffineMap, Expr, Spec
 from graphrun.kernel_files import kernel_source
