@@ -119,7 +119,7 @@ def _finish(
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)
-        program = done("rows", rows(program), placed=True)
+        program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)
     started = time.perf_counter_ns()
     plan = lower(program, target)

@@ -13,7 +13,7 @@ arise; afterwards elementwise nodes that only the region reads join it too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,17 @@ def _no_rule(*specs: Spec, **attrs: Any) -> Any:
 ROWS = OpDef("rows", _no_rule, None)
 
 
-def rows(program: Program) -> Program:
-    """Run the pass."""
-    finder = _Finder(Regions(program, MAX_INPUTS, MAX_NODES))
+def rows(program: Program, blocked: Mapping[str, Container[str]] | None = None) -> Program:
+    """Run the pass.
+
+    Parameters
+    ----------
+    program : Program
+        Placed.
+    blocked : mapping of str to container, optional
+        The kernel families that a device must not be trusted with; "rows" is this one.
+    """
+    finder = _Finder(Regions(program, MAX_INPUTS, MAX_NODES), blocked)
     found = [r for r in finder.find(program) if len(r.nodes) > 1]
     if found:
         put_in(program, [(region, *_build(region, finder.regions)) for region in found])
@@ -97,8 +105,9 @@ def rows(program: Program) -> Program:
 
 
 class _Finder:
-    def __init__(self, regions: Regions) -> None:
+    def __init__(self, regions: Regions, blocked: Mapping[str, Container[str]] | None) -> None:
         self.regions = regions
+        self.blocked = blocked
 
     def find(self, program: Program) -> list[Region]:
         for node in program.nodes:
@@ -131,7 +140,8 @@ class _Finder:
             elif self._may_join(node, region, layout):
                 regions.join(node, region)
                 joined = region
-        if layout is not None and joined is None:
+        trusted = self.blocked is None or "rows" not in self.blocked[node.device]
+        if layout is not None and joined is None and trusted:
             regions.new(node, layout)
 
     def _may_join(self, node: Node, region: Region, layout: tuple[int, int] | None) -> bool:

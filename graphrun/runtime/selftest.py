@@ -25,6 +25,7 @@ from graphrun.compiler.fusion import fuse
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
+from graphrun.compiler.rows import rows
 from graphrun.runtime.executor import BoundPlan
 from graphrun.runtime.opencl import DeviceWarning, advice, cachedir
 from graphrun.runtime.selftest_cases import FAMILIES, GROUPS, Builder, difference
@@ -161,7 +162,7 @@ def _built(families: Sequence[str]) -> Builder:
 
 def _plan(device: Any, builder: Builder) -> Plan:
     target = Target(device.name, {device.name: device.capabilities})
-    return lower(fuse(place(builder.program(), target)), target)
+    return lower(fuse(rows(place(builder.program(), target))), target)
 
 
 def _fingerprint(plan: Plan) -> str:

@@ -147,6 +147,12 @@ def _pool(b: Builder) -> None:
     b.check(b.op("avg_pool_grad", dy, shape=(2, 7, 9, 5), **attrs))
 
 
+def _rows(b: Builder) -> None:
+    x, over = b.array(_floats(9, 37)), {"axis": (1,), "keepdims": True}
+    powers = b.op("exp", b.op("subtract", x, b.op("max", x, **over)))
+    b.check(b.op("divide", powers, b.op("sum", powers, **over)))
+
+
 def _random(b: Builder) -> None:
     attrs = {"key": (0x12345678, 0x9ABCDEF0), "shape": (67,), "dtype": dtypes.float32}
     counter = b.array(np.int64(2**33 + 1))
@@ -165,16 +171,17 @@ def _copy(b: Builder) -> None:
     b.check(b.op("concat", x, y, axis=1))
 
 
-# Each family that `graphrun.compiler.placement.family_of` names, in the order in which results are shown.
+# Each family that `graphrun.compiler.placement.family_of` names, and "rows" (`graphrun.compiler.rows`), in
+# the order in which results are shown.
 FAMILIES: Mapping[str, Callable[[Builder], None]] = {
-    "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "gemm": _gemm,
-    "conv": _conv, "pool": _pool, "random": _random, "scatter": _scatter,
+    "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "rows": _rows,
+    "gemm": _gemm, "conv": _conv, "pool": _pool, "random": _random, "scatter": _scatter,
     "copy": _copy,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
 GROUPS = (
-    ("elementwise", "view", "index", "reduce"),
+    ("elementwise", "view", "index", "reduce", "rows"),
     ("gemm",),
     ("conv",),
     ("pool",),
