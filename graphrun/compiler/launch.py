@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphrun.compiler import codegen
 from graphrun.compiler.codegen.rows import GPU_GROUP as ROWS_GROUP
@@ -171,23 +171,38 @@ def rows_launches(
     return [launch], scratch
 
 
+class PackLaunches(NamedTuple):
+    """The launches of a `Pack`: which input of the node they read, and what makes two packs one."""
+
+    number: int  # among the packs of the node
+    source: int
+    launches: list[KernelLaunch]
+    size_bytes: int
+    key: Any
+
+
+# Launches, bytes of the scratch buffers that they share, and packs that they read.
+NodeLaunches = tuple[list[KernelLaunch], tuple[int, ...], list[PackLaunches]]
+
+
 def node_launches(
-    node: Node, capabilities: Capabilities, cache: KernelCache
-) -> tuple[list[KernelLaunch], tuple[int, ...]]:
-    """The launches of an unfused node, and the bytes of the scratch buffers that they share."""
-    key = (node.op.name, tuple(node.input_specs), node.specs, attrs_key(node.attrs))
-    found: tuple[list[KernelLaunch], tuple[int, ...]] = cache.of(key, lambda: _launches(node, capabilities))
+    node: Node, capabilities: Capabilities, cache: KernelCache, readers: tuple[int, ...] = ()
+) -> NodeLaunches:
+    """The launches of an unfused node; `readers` is for kernels with packs."""
+    key = (node.op.name, tuple(node.input_specs), node.specs, attrs_key(node.attrs), readers)
+    found: NodeLaunches = cache.of(key, lambda: _launches(node, capabilities, readers))
     return found
 
 
-def _launches(node: Node, capabilities: Capabilities) -> tuple[list[KernelLaunch], tuple[int, ...]]:
+def _launches(node: Node, capabilities: Capabilities, readers: tuple[int, ...]) -> NodeLaunches:
     descriptor = node.op.descriptor(node.input_specs, node.attrs)
     if isinstance(descriptor, Index):
-        return [_index_launch(node, descriptor, capabilities)], ()
+        return [_index_launch(node, descriptor, capabilities)], (), []
     if isinstance(descriptor, Reduce):
-        return _reduce_launches(node, descriptor, capabilities)
+        return *_reduce_launches(node, descriptor, capabilities), []
     if isinstance(descriptor, Kernel):
-        plan = descriptor.plan(node.input_specs, node.specs, node.attrs, capabilities)
+        more = {"readers": readers} if descriptor.packs and readers else {}
+        plan = descriptor.plan(node.input_specs, node.specs, node.attrs, capabilities, **more)
         assert plan is not None, "placement asked the same question"
         launches = [_file_launch(node, launch) for launch in plan.launches]
         if launches and plan.flops:
@@ -195,7 +210,11 @@ def _launches(node: Node, capabilities: Capabilities) -> tuple[list[KernelLaunch
             launches[-1] = KernelLaunch(
                 last.name, last.text, last.args, last.global_size, last.local_size, last.label, plan.flops
             )
-        return launches, plan.scratch_bytes
+        packs = [
+            PackLaunches(j, p.source[1], [_file_launch(node, x) for x in p.launches], p.size_bytes, p.key)
+            for j, p in enumerate(plan.packs)
+        ]
+        return launches, plan.scratch_bytes, packs
     raise AssertionError(f"{node.op.name} has no launch of its own")
 
 

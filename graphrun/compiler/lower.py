@@ -6,7 +6,7 @@ run that fails has changed no variable, and so that an update may be written ove
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +16,14 @@ from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateK
 from graphrun.compiler.launch import (
     KernelCache,
     KernelLaunch,
+    PackLaunches,
     fused_launch,
     node_launches,
     program_source,
     rows_launches,
 )
 from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
+from graphrun.compiler.packs import count_readers, lasting
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import (
     BufferInfo,
@@ -85,6 +87,7 @@ class _Lowering:
         self.texts: dict[str, list[str]] = {}
         self.kernels: dict[str, KernelCache] = {}
         self.scratch = 0
+        self.packs: dict[Any, Place] = {}
         self.host_ahead = 0  # host steps that are still to come
         self.slot_bytes: dict[Any, int] = {}
         self.device_of: dict[Any, str] = {}
@@ -92,6 +95,7 @@ class _Lowering:
         self.update_of: dict[Value, list[StateKey]] = {}
         for key, value in program.updates.items():
             self.update_of.setdefault(value, []).append(key)
+        self.readers = count_readers(program, self.root)
         # How often each value is still read, views counted as their source.
         self.uses: dict[Value, int] = {}
         for node in program.nodes:
@@ -275,6 +279,7 @@ class _Lowering:
         out_places: list[Place] = []
         launches: list[KernelLaunch] = []
         scratch_bytes: tuple[int, ...] = ()
+        packs: list[PackLaunches] = []
         if node.op is FUSED:
             maps = node.attrs["group"].maps
             in_place, out_places = self._shared_places(node, in_places, lambda k, j: maps[k] is None)
@@ -298,7 +303,8 @@ class _Lowering:
                     launch = fused_launch(single, group, capabilities, {}, cache)
                     self._emit(node, [launch], in_places, [place], [])
             if view_map(node, 0) is None:
-                launches, scratch_bytes = node_launches(node, capabilities, cache)
+                readers = self.readers.get(node, ())
+                launches, scratch_bytes, packs = node_launches(node, capabilities, cache, readers)
         for i, place in enumerate(out_places):
             self.places[((node, i), device)] = place
         scratch = []
@@ -308,15 +314,33 @@ class _Lowering:
             self.slot_bytes[key] = count
             self.device_of[key] = device
             scratch.append(Place(key, 0, node.specs[0]))
-        self._emit(node, launches, in_places, out_places, scratch)
+        packed = [self._packed(node, pack, in_places) for pack in packs]
+        self._emit(node, launches, in_places, out_places, scratch, packed)
+
+    def _packed(self, node: Node, pack: PackLaunches, ins: list[Place]) -> Place:
+        """Where a pack lies, which is made when it is first asked for."""
+        source = self.root(node.inputs[pack.source])
+        key = ("pack", source, ins[pack.source].offset, pack.key, node.device)
+        found = self.packs.get(key)
+        if found is None:
+            once = lasting(source[0], self.program)
+            found = self.packs[key] = Place(key, 0, ins[pack.source].spec)  # type: ignore[arg-type]
+            if once is not None:
+                self.fixed[key] = BufferInfo(node.device, "packed", pack.size_bytes)
+            else:
+                self.slot_bytes[key] = pack.size_bytes
+                self.device_of[key] = node.device
+            # Whichever pack of the node it is, its launches write to one place.
+            self._emit(node, pack.launches, ins, [], [], [found] * (1 + pack.number), once)
+        return found
 
     def _emit(
         self, node: Node, launches: list[KernelLaunch], ins: list[Place], outs: list[Place],
-        scratch: list[Place],
+        scratch: list[Place], packs: Sequence[Place] = (), once: Any = None,
     ) -> None:  # fmt: skip
-        if not any(num_elements(p.spec.shape) for p in outs):
+        if outs and not any(num_elements(p.spec.shape) for p in outs):
             return  # nothing to write
-        where = {"in": ins, "out": outs, "scratch": scratch}
+        where = {"in": ins, "out": outs, "scratch": scratch, "pack": packs}
         for launch in launches:
             args = tuple(("buffer", where[k][v]) if k in where else (k, v) for k, v in launch.args)
             self.texts.setdefault(node.device, []).append(launch.text)
@@ -325,7 +349,7 @@ class _Lowering:
             self.plan.steps.append(
                 LaunchStep(
                     node.device, launch.name, args, launch.global_size, launch.local_size,
-                    self.origin(node), launch.label, read, written, launch.flops,
+                    self.origin(node), launch.label, read, written, launch.flops, once,
                 )
             )  # fmt: skip
 

@@ -38,7 +38,8 @@ _OTHERS = ("state", "feed")
 class BufferInfo:
     """A device buffer: scratch of the plan ("slot"), a session's variable ("state"), or a constant.
 
-    One of kind "feed" is the memory of the fed array itself.
+    One of kind "feed" is the memory of the fed array itself; one of kind "packed" keeps its content from run
+    to run, since only launches with `once` write it.
     """
 
     device: str
@@ -130,6 +131,8 @@ class LaunchStep:
     read_bytes: int = 0
     written_bytes: int = 0
     flops: int = 0
+    # What has to stay for the launch to make the same again: "constant", or the key of the state it reads.
+    once: Any = None
 
 
 Step = HostStep | UploadStep | DownloadStep | CopyStep | LaunchStep

@@ -15,8 +15,8 @@ An operation without one runs on the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from graphrun.dtypes import DType
@@ -135,8 +135,8 @@ class Launch:
     defines : tuple of (str, value)
         Tunables and types, as ``("REAL", "float")``.
     args : tuple
-        In the kernel's order: ``("in", k)``, ``("out", k)``, ``("scratch", k)`` pass a buffer pointer
-        and then its ``ulong`` offset in elements; ``(ctype, number)``, as ``("int", 7)``, a scalar.
+        In the kernel's order: ``("in", k)``, ``("out", k)``, ``("scratch", k)`` and ``("pack", k)`` pass a
+        pointer and then its ``ulong`` offset in elements; ``(ctype, number)``, as ``("int", 7)``, a scalar.
     global_size, local_size : tuple of int
         `local_size` None leaves the choice to the driver.
     """
@@ -149,6 +149,32 @@ class Launch:
     local_size: tuple[int, ...] | None = None
 
 
+# Of an input whose values stay from one run to the next: a pack of it costs next to nothing.
+READERS_FOREVER = 1 << 30
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A rearranged copy of one input, which several operations can share.
+
+    Parameters
+    ----------
+    source : tuple of (str, int)
+        ``("in", k)``, which its launches read; they write ``("pack", j)``, j being the pack's place in
+        `KernelPlan.packs`.  No launch of the plan itself writes there.
+    launches : tuple of Launch
+    size_bytes : int
+    key : hashable
+        All that decides the copy, given the values of the source: two packs of one source with equal keys
+        are one.
+    """
+
+    source: tuple[str, int]
+    launches: tuple[Launch, ...]
+    size_bytes: int
+    key: Hashable
+
+
 @dataclass(frozen=True)
 class KernelPlan:
     """The launches of one operation, in order, with the scratch buffers that they share."""
@@ -158,6 +184,7 @@ class KernelPlan:
     flops: int = 0
     # Which launches store the results, and take an epilogue; None: the last one.
     epilogue_launches: tuple[int, ...] | None = None
+    packs: tuple[Pack, ...] = ()
 
     @property
     def storing(self) -> tuple[int, ...]:
@@ -165,6 +192,20 @@ class KernelPlan:
         if self.epilogue_launches is not None:
             return self.epilogue_launches
         return (len(self.launches) - 1,) if self.launches else ()
+
+    def alone(self) -> KernelPlan:
+        """The same with nothing to share: packs lie in scratch, and their launches come first."""
+        number = {("pack", j): ("scratch", len(self.scratch_bytes) + j) for j in range(len(self.packs))}
+        ahead = [launch for pack in self.packs for launch in pack.launches]
+        launches = tuple(
+            replace(launch, args=tuple(number.get(a, a) for a in launch.args))
+            for launch in (*ahead, *self.launches)
+        )
+        return replace(
+            self, launches=launches, packs=(),
+            scratch_bytes=(*self.scratch_bytes, *(p.size_bytes for p in self.packs)),
+            epilogue_launches=tuple(i + len(ahead) for i in self.storing),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -178,12 +219,16 @@ class Kernel:
     the ``W`` of the launch's defines as lanes (1 where there is none).  Its `plan` then takes a fifth
     argument ``epilogue``, False by default; when it is True, ``out_specs[0]`` is what the epilogue stores
     first, in any dtype, and None says that this case takes no epilogue.
+
+    A family with `packs` takes ``readers`` too, for each input how many operations like this one read it,
+    `READERS_FOREVER` where its values stay from run to run, by which it decides whether a copy pays.
     """
 
     family: str  # one self-test each: "gemm", "conv", "pool", ...
     plan: Callable[..., KernelPlan | None]
     files: tuple[str, ...] = field(default=())
     epilogue: bool = False
+    packs: bool = False
 
 
 Descriptor = Expr | View | Index | Reduce | Kernel

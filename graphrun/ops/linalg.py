@@ -130,7 +130,7 @@ def _sum_batch(gradient: Tensor, x: Tensor, other: Tensor) -> Tensor:
 matmul_op = register(
     OpDef(
         "matmul", _matmul_rule, _matmul_numpy,
-        Kernel("gemm", plan_matmul, ("gemm.cl", "gemm_gpu.cl"), epilogue=True), _matmul_gradient,
+        Kernel("gemm", plan_matmul, ("gemm.cl", "gemm_gpu.cl"), epilogue=True, packs=True), _matmul_gradient,
         node_name="MatMul", onnx="MatMul",
     )
 )  # fmt: skip

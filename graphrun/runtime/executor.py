@@ -79,7 +79,9 @@ class BoundPlan:
                     device.upload(buffer, np.ascontiguousarray(info.array))
             buffers.append(buffer)
         self.buffers, self._state_buffers = buffers, state_buffers
-        self._run = PlanFunction(plan, self.devices, buffers, self._programs, results).compiled()
+        function = PlanFunction(plan, self.devices, buffers, self._programs, results, self.store.cell)
+        self._run = function.compiled()
+        self._once = function.once
 
     # -- running ------------------------------------------------------------------------------
 
@@ -95,7 +97,10 @@ class BoundPlan:
             try:
                 fetched, updates = self._guarded(feeds, self._states())
             except BaseException:
+                for changed in self._once:
+                    changed.forget()
                 for cell, device, _ in self.device_updates:
+                    cell.version += 1
                     if cell.host is not None:  # the copy on the device may have been overwritten already
                         cell.valid.discard(device)
                 try:
@@ -110,6 +115,7 @@ class BoundPlan:
                     cell.host = None
                     cell.spec = spec
                     cell.valid = {device}
+                    cell.version += 1
             return fetched
 
     def _states(self) -> list[Any]:

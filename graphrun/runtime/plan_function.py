@@ -19,6 +19,7 @@ import numpy as np
 
 from graphrun.compiler.plan import CopyStep, DownloadStep, HostStep, LaunchStep, Plan, UploadStep
 from graphrun.runtime.results import Owner, ResultMemory
+from graphrun.runtime.store import Cell
 from graphrun.shapes import num_elements
 
 FIRST_LINE = 3  # of the steps
@@ -46,6 +47,25 @@ def own(value: Any, taken: set[int]) -> Any:
         value = value.copy()
     taken.add(id(value))
     return value
+
+
+class Changed:
+    """Whether a state has another value than when this was asked last; a constant (None) has so once."""
+
+    def __init__(self, cell: Cell | None) -> None:
+        self._cell = cell
+        self._seen = -1
+
+    def __call__(self) -> bool:
+        version = 0 if self._cell is None else self._cell.version
+        if version == self._seen:
+            return False
+        self._seen = version
+        return True
+
+    def forget(self) -> None:
+        """Let the next answer be yes."""
+        self._seen = -1
 
 
 def result_buffers(plan: Plan, devices: Callable[[str], Any]) -> dict[int, DownloadStep]:
@@ -92,11 +112,13 @@ class PlanFunction:
         The built program of each device.
     results : dict
         From `result_buffers`.
+    cell : function
+        From the key of a state to where its value is kept.
     """
 
     def __init__(
         self, plan: Plan, devices: Callable[[str], Any], buffers: Sequence[Any], programs: dict[str, Any],
-        results: dict[int, DownloadStep],
+        results: dict[int, DownloadStep], cell: Callable[[Any], Cell],
     ) -> None:  # fmt: skip
         self.plan = plan
         self.devices = devices
@@ -107,6 +129,8 @@ class PlanFunction:
         self._queued: set[str] = set()  # devices with work that nobody has waited for
         self._feeds = {k for k, info in enumerate(plan.buffers) if info.kind == "feed"}
         self._results = results
+        self._cell = cell
+        self.once: list[Changed] = []
         # Kernels and argument numbers that are told, in each run, where a buffer is.
         self._told: dict[int, list[tuple[Any, int]]] = {}
 
@@ -174,7 +198,12 @@ class PlanFunction:
                 buffer = buffer or device.alloc(0)
             args += [buffer, np.uint64(value.offset)]
         self._names[f"f{number}"] = device.launcher(kernel, args, step.global_size, step.local_size)
-        return f"f{number}()"
+        if step.once is None:
+            return f"f{number}()"
+        changed = Changed(None if step.once == "constant" else self._cell(step.once))
+        self.once.append(changed)
+        self._names[f"c{number}"] = changed
+        return f"if c{number}(): f{number}()"
 
     def _tell(self, buffer: int) -> str:
         """Code that passes the local variable of a buffer to all kernels that use it."""

@@ -17,7 +17,7 @@ class Cell:
     Arrays in `host` are never changed in place: whoever holds one holds the value of its run.
     """
 
-    __slots__ = ("key", "host", "buffers", "valid", "spec")
+    __slots__ = ("key", "host", "buffers", "valid", "spec", "version")
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -25,6 +25,7 @@ class Cell:
         self.buffers: dict[str, Any] = {}
         self.valid: set[str] = set()
         self.spec: Spec | None = None
+        self.version = 0  # another one for each value
 
     @property
     def initialized(self) -> bool:
@@ -55,6 +56,7 @@ class Store:
         """Give the state a value on the host; copies on devices are out of date."""
         cell.host = array
         cell.spec = spec
+        cell.version += 1
         cell.valid.clear()
 
     def host_value(self, cell: Cell, devices: Any) -> np.ndarray | None:

@@ -60,6 +60,9 @@ class Case:
     inplace: dict[int, int] = field(default_factory=dict)  # output index -> input index
     epilogue: str = ""
 
+    def __post_init__(self) -> None:
+        self.plan = self.plan.alone()
+
     def heads(self) -> list[str]:
         """What is put before the file of each launch."""
         return [self.epilogue if i in self.plan.storing else "" for i in range(len(self.plan.launches))]

@@ -231,7 +231,7 @@ def test_plans_state_their_cost() -> None:
     assert plan.flops == 2 * 64 * 100 * 32
     a, b = np.zeros((1024, 256), np.float32), np.zeros((256, 768), np.float32)
     transposed = _plan(a, np.ascontiguousarray(b.T), False, True, CPU)
-    assert sum(transposed.scratch_bytes) >= b.nbytes
+    assert sum(pack.size_bytes for pack in transposed.packs) >= b.nbytes
 
 
 def test_the_text_leaves_no_macro_behind() -> None:

@@ -76,6 +76,7 @@ def _case(
     attrs = {"transpose_a": ta, "transpose_b": tb}
     plan = plan_matmul([spec(a), spec(b)], outs[:1], attrs, capabilities, True)
     assert plan is not None
+    plan = plan.alone()
     arrays = [a, b, bias, rows, residual]
     in_specs = [Spec(shape, dtype), *map(spec, arrays[2:])]
     if plan.launches:

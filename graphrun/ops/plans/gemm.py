@@ -22,6 +22,7 @@ def plan_matmul(
     attrs: Mapping[str, Any],
     capabilities: Capabilities,
     epilogue: bool = False,
+    readers: tuple[int, ...] = (1, 1),
 ) -> KernelPlan | None:
     """Return the launches of ``matmul(a, b)``, or None where the kernels cannot take it.
 
@@ -40,6 +41,8 @@ def plan_matmul(
         ``kind`` chooses the style.
     epilogue : bool
         The results go through an epilogue, whose first output is ``out_specs[0]``, in any dtype.
+    readers : tuple of int
+        How many multiplications like this one read each operand.
     """
     problem = problem_of(in_specs, out_specs, attrs, capabilities, epilogue)
     if problem is None:
@@ -50,7 +53,10 @@ def plan_matmul(
     problem = replace(normalise(problem), by_lane=epilogue and problem.n == 1)
     if max(problem.m, problem.n, problem.k, problem.batch_count) > MAX_INDEX:
         return None
-    plan = (plan_gpu if capabilities.kind == "gpu" else plan_cpu)(problem, capabilities)
+    if capabilities.kind == "gpu":
+        plan = plan_gpu(problem, capabilities)
+    else:
+        plan = plan_cpu(problem, capabilities, readers)
     if plan is None or len(plan.launches) > MAX_LAUNCHES:
         return None
     storing = tuple(i for i, launch in enumerate(plan.launches) if ("out", 0) in launch.args)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from graphrun.graph.descriptor import Capabilities, KernelPlan, Launch
+from graphrun.graph.descriptor import Capabilities, KernelPlan, Launch, Pack
 from graphrun.ops.plans.gemm_problem import (
     REAL_BYTES,
     Dim,
@@ -89,9 +89,12 @@ class _Sizes(NamedTuple):
     narrow: bool
     few_registers: bool
     cores: int
+    b_readers: int
 
 
-def plan_cpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
+def plan_cpu(
+    problem: Problem, capabilities: Capabilities, readers: tuple[int, ...] = (1, 1)
+) -> KernelPlan | None:
     """Return the launches of `problem` in the way that is estimated to take the least time."""
     lanes = _lanes(problem.real, capabilities)
     a, b, batch = problem.a, problem.b, problem.batch
@@ -101,20 +104,19 @@ def plan_cpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
         m, n, k, problem.batch_count, lanes, REAL_BYTES[problem.real], dots, a.transposed, b.transposed,
         b.half, problem.blocked, len(batch) <= 3, REAL_BYTES[problem.real] < 4,
         capabilities.vector_width_float == 8, max(capabilities.compute_units, 1),
+        readers[b.ref[1]],
     )  # fmt: skip
     way = choose(sizes)
-    launches: list[Launch] = []
-    scratch_bytes: list[int] = []
+    packs: list[Pack] = []
     if not k:  # without terms nothing is read
         a, b = replace(a, half=False), replace(b, half=False, transposed=False)
         way = way._replace(mode="packed")
     elif a.half or (a.transposed and _worth_packing_a(problem, way.tile, lanes)):
-        packed = pack(problem, "a", k, lanes, len(scratch_bytes))
+        packed = pack(problem, "a", k, lanes, 0)
         if packed is None:
             return None
-        launch, size, a, batch = packed
-        launches.append(launch)
-        scratch_bytes.append(size)
+        a, batch = packed[1:]
+        packs.append(packed[0])
     defines: dict[str, Any] = {"W": lanes, "MR": way.tile.mr}
     extra: tuple[int, ...]
     panels, strips = ceil_div(n, way.tile.nv * lanes), ceil_div(m, way.tile.mr)
@@ -124,12 +126,11 @@ def plan_cpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
         entry, extra = "gemm_dot", (way.groups, way.strips)
     else:
         if k and way.mode == "packed":
-            packed = pack(replace(problem, batch=batch), "b", way.tile.nv * lanes, lanes, len(scratch_bytes))
+            packed = pack(replace(problem, batch=batch), "b", way.tile.nv * lanes, lanes, len(packs))
             if packed is None:
                 return None
-            launch, size, b, batch = packed
-            launches.append(launch)
-            scratch_bytes.append(size)
+            b, batch = packed[1:]
+            packs.append(packed[0])
         defines["NV"] = way.tile.nv
         defines.update({"packed": {"PACKED_B": 1}, "here": {"PACK_HERE": K_BLOCK}}.get(way.mode, {}))
         # Between blocks of k the sums lie in C, which must have their bits.  The panel of a block stays in
@@ -142,18 +143,19 @@ def plan_cpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
         groups = ceil_div(strips, way.strips), panels
         entry, extra = "gemm_tile", (way.strips,)
     stored = problem if way.splits == 1 else replace(problem, out_half=False, by_lane=False)
-    target = ("out", 0) if way.splits == 1 else ("scratch", len(scratch_bytes))
+    target = ("out", 0) if way.splits == 1 else ("scratch", 0)
     defines = {**storage_defines(stored, a, b), **defines}
-    launches += product_launches(
+    launches = product_launches(
         stored, a, b, batch, (FILE, entry), defines, groups, extra=extra, target=target,
         parts=(way.splits, way.length),
     )  # fmt: skip
+    scratch_bytes: tuple[int, ...] = ()
     if way.splits > 1:
-        scratch_bytes.append(way.splits * problem.batch_count * m * n * REAL_BYTES[problem.real])
+        scratch_bytes = (way.splits * problem.batch_count * m * n * REAL_BYTES[problem.real],)
         vectors = problem.batch_count * m * ceil_div(n, lanes)
         items = min(4 * sizes.cores, max(vectors * way.splits // 512, 1))
         launches.append(sum_launch(problem, target, way.splits, lanes, ceil_div(vectors, items)))
-    return KernelPlan(tuple(launches), tuple(scratch_bytes))
+    return KernelPlan(tuple(launches), scratch_bytes, packs=tuple(packs))
 
 
 def sum_launch(problem: Problem, parts: tuple[str, int], splits: int, lanes: int, share: int) -> Launch:
@@ -204,6 +206,7 @@ def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
                 per_item: float = length * first_read
                 if mode == "packed":
                     before = _LAUNCH + turn * scale * n * k * sizes.matrices / sizes.cores
+                    before /= sizes.b_readers
                 elif mode == "here":
                     per_item += turn * scale * width * length
                 else:
@@ -283,12 +286,11 @@ def _in_place_factor(sizes: _Sizes, width: int) -> float:
 
 
 def pack(
-    problem: Problem, which: str, width: int, lanes: int, scratch: int
-) -> tuple[Launch, int, Operand, tuple[Dim, ...]] | None:
-    """Return the launch that rearranges A or B into ``("scratch", scratch)``.
+    problem: Problem, which: str, width: int, lanes: int, number: int
+) -> tuple[Pack, Operand, tuple[Dim, ...]] | None:
+    """Return what rearranges A or B into ``("pack", number)``, with the new operand and the batch's strides.
 
-    With it come the bytes, the new operand and the batch with its strides; None where the matrices lie in
-    more than three dimensions.
+    None where the matrices lie in more than three dimensions.
     """
     operand = problem.a if which == "a" else problem.b
     rows, cols = (problem.m, problem.k) if which == "a" else (problem.k, problem.n)
@@ -311,7 +313,7 @@ def pack(
     if len(dims) > 3:
         return None
     three = [(1, 0)] * (3 - len(dims)) + dims
-    ref = ("scratch", scratch)
+    ref = ("pack", number)
     flags = {"TRANS_B": operand.transposed, "B_HALF": operand.half}
     defines = {"GEMM_PACK": 1, "REAL": problem.real, "W": lanes, **{f: 1 for f, on in flags.items() if on}}
     # A work-item moves some 16K elements, in whole blocks of `lanes` rows.
@@ -323,5 +325,6 @@ def pack(
     )  # fmt: skip
     global_size = (ceil_div(rows, chunk), ceil_div(cols, width), count)
     launch = Launch(FILE, "gemm_pack", tuple(defines.items()), args, global_size, (1, 1, 1))
-    size = count * packed_matrix * REAL_BYTES[problem.real]
-    return launch, size, Operand(ref, False, width, False), tuple(batch)
+    key = (defines["REAL"], operand.half, operand.transposed, global_size, *args[2:])
+    made = Pack(operand.ref, (launch,), count * packed_matrix * REAL_BYTES[problem.real], key)
+    return made, Operand(ref, False, width, False), tuple(batch)
