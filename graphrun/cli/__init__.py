@@ -1,4 +1,4 @@
-"""The ``graphrun`` command: ``graphrun doctor`` and ``graphrun bench``."""
+"""The ``graphrun`` command: ``graphrun doctor``, ``graphrun bench`` and ``graphrun cache``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _DESCRIPTION = "graphrun: define a graph, then run it, on OpenCL devices or on N
 _EPILOG = """\
 examples:
   graphrun doctor                         what works on this machine, and how to mend the rest
+  graphrun cache                          what is kept on disk, and where; `graphrun cache clear`
   graphrun bench                          the main job: matmul, an elementwise chain, training on digits
   graphrun bench matmul --sizes 512,2048  one workload
   graphrun bench --devices cpu,opencl:0 --json bench.json --plot bench.png
@@ -33,6 +34,12 @@ _BENCH_EPILOG = """\
 exit status: 0 when every result is right; 1 when one is wrong, failed or could not be run;
 2 for a usage error or a library that is not installed.
 """
+_CACHE_EPILOG = """\
+environment:
+  GRAPHRUN_CACHE_DIR  the folder
+  GRAPHRUN_CACHE=0    keep nothing and read nothing
+  GRAPHRUN_CACHE_MIB  how large it may become (default 512)
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +53,7 @@ def _parser() -> _Parser:
     form = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog="graphrun", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
     parser.add_argument("--version", action="version", version=f"graphrun {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{doctor,bench}", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="{doctor,bench,cache}", title="commands")
 
     doctor = commands.add_parser(
         "doctor", formatter_class=form, help="say which OpenCL devices work, and how to mend the others",
@@ -73,6 +80,16 @@ def _parser() -> _Parser:
     )
     bench.add_argument("--json", metavar="FILE", help="write every measurement to a JSON file")
     bench.add_argument("--plot", metavar="FILE", help="draw a chart: .png, .svg or .pdf (needs matplotlib)")
+
+    cache = commands.add_parser(
+        "cache", formatter_class=form, help="show or clear what is kept on disk",
+        description="Show the cache of compiled kernels and of verdicts on devices, or clear it.",
+        epilog=_CACHE_EPILOG,
+    )  # fmt: skip
+    cache.add_argument(
+        "action", nargs="?", choices=("show", "clear"), default="show", metavar="{show,clear}",
+        help="show, the default, changes nothing; clear deletes everything, which costs time once",
+    )  # fmt: skip
     return parser
 
 
@@ -110,6 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = doctor(refresh=arguments.refresh)
         elif command == "bench":
             code = _bench(arguments)
+        elif command == "cache":
+            from graphrun.cli import cache
+
+            code = cache.clear() if arguments.action == "clear" else cache.show()
         else:
             parser.print_help()
             code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from graphrun.compiler.state import uninitialized
 from graphrun.errors import ExecutionError, GraphrunError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
+from graphrun.runtime.first_run import compiled_ahead
 from graphrun.runtime.plan_function import FILE_NAME, FIRST_LINE, PlanFunction, result_buffers
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
@@ -48,10 +50,14 @@ class BoundPlan:
         # Fixed buffers admit one run at a time; a run that changes state must not lose another's change.
         self._lock = store.lock if writes or self.uses_devices else None
         self.buffers: list[Any] = []
+        self._run: Callable[..., Any]
         self._state_buffers: list[tuple[Cell, str, int]] = []
         self._programs = {name: devices(name).build(source) for name, source in plan.sources.items()}
         with store.lock:  # of two threads that bind plans of one variable, one makes its buffer
             self._bind()
+        if any(getattr(program, "cold", False) for program in self._programs.values()):
+            bound = self._run
+            self._run = functools.partial(self._first_run, bound)
 
     # -- binding ------------------------------------------------------------------------------
 
@@ -84,6 +90,12 @@ class BoundPlan:
         self._once = function.once
 
     # -- running ------------------------------------------------------------------------------
+
+    def _first_run(self, run: Callable[..., Any], feeds: Sequence[Any], states: Sequence[Any]) -> Any:
+        with compiled_ahead(self.plan, self.devices, self._programs):
+            result = run(feeds, states)
+        self._run = run
+        return result
 
     def run(self, feeds: Sequence[Any]) -> tuple[Any, ...]:
         """Run the plan on arrays of the plan's shapes and dtypes; return the fetched values."""

@@ -359,11 +359,11 @@ def _in_place(over: Callable[[np.ndarray], Any], dtype: Any, value: Any) -> Any:
     return over(np.ascontiguousarray(value, dtype))
 
 
-_CTYPES = {
+SCALAR_TYPES = {
     "int": np.int32, "uint": np.uint32, "long": np.int64, "ulong": np.uint64, "float": np.float32,
     "double": np.float64, "char": np.int8, "uchar": np.uint8, "short": np.int16, "ushort": np.uint16,
 }  # fmt: skip
 
 
 def _scalar(ctype: str, value: Any) -> Any:
-    return _CTYPES[ctype](value)
+    return SCALAR_TYPES[ctype](value)

@@ -431,15 +431,6 @@ def test_cache_dir_follows_the_environment(monkeypatch, tmp_path):
         assert cachedir.cache_dir() == Path.home() / ".cache" / "graphrun"
 
 
-def test_keep_newest_deletes_the_oldest(monkeypatch, tmp_path):
-    monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path))
-    for k in range(5):
-        path = cachedir.write_bytes(f"programs/{k}", b"x")
-        os.utime(path, (k, k))
-    cachedir.keep_newest("programs", 2)
-    assert sorted(p.name for p in (tmp_path / "programs").iterdir()) == ["3", "4"]
-
-
 @pytest.mark.opencl
 @pytest.mark.skipif(sys.platform == "win32", reason="the variables of Unix caches")
 def test_device_works_where_the_home_cannot_be_written(tmp_path):

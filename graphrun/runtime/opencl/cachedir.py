@@ -36,6 +36,11 @@ def cache_dir() -> Path:
     return base / "graphrun"
 
 
+def enabled() -> bool:
+    """Whether files are kept for other processes at all; ``GRAPHRUN_CACHE=0`` switches that off."""
+    return os.environ.get("GRAPHRUN_CACHE", "").strip().lower() not in ("0", "no", "off", "false")
+
+
 def _home() -> Path:
     try:
         return Path.home()
@@ -64,6 +69,8 @@ def can_be_written(folder: Path) -> bool:
 
 def read_bytes(name: str) -> bytes | None:
     """Return the contents of a cache file, or None."""
+    if not enabled():
+        return None
     try:
         return (cache_dir() / name).read_bytes()
     except OSError:
@@ -72,6 +79,8 @@ def read_bytes(name: str) -> bytes | None:
 
 def write_bytes(name: str, data: bytes) -> Path | None:
     """Write a cache file in one step, so that readers see the old or the new one; return its path or None."""
+    if not enabled():
+        return None
     path = cache_dir() / name
     partial = None
     try:
@@ -104,15 +113,17 @@ def write_json(name: str, value: dict[str, Any]) -> Path | None:
     return write_bytes(name, json.dumps(value, indent=1, sort_keys=True).encode())
 
 
-def keep_newest(folder: str, count: int) -> None:
-    """Delete all but the `count` newest files of a folder inside the cache."""
+def touch(name: str) -> None:
+    """Note that a cache file is in use."""
     try:
-        with os.scandir(cache_dir() / folder) as entries:
-            files = [(e.stat().st_mtime_ns, e.path) for e in entries if e.is_file()]
+        os.utime(cache_dir() / name)
     except OSError:
-        return
-    for _, path in sorted(files)[: max(0, len(files) - count)]:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
+        pass
+
+
+def delete(name: str) -> None:
+    """Delete a cache file."""
+    try:
+        os.unlink(cache_dir() / name)
+    except OSError:
+        pass

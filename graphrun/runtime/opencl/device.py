@@ -15,6 +15,7 @@ import numpy as np
 from graphrun.errors import DeviceError, message
 from graphrun.graph.descriptor import Capabilities
 from graphrun.runtime.opencl import discover
+from graphrun.runtime.opencl.ahead import CompileAhead
 from graphrun.runtime.opencl.binding import cl
 from graphrun.runtime.opencl.probe import page_aligned
 from graphrun.runtime.opencl.programs import Program, ProgramCache, scalar
@@ -82,6 +83,9 @@ class OpenCLDevice:
             raise self.failure(error, "opening the device") from error
         self._handle = handle
         self._programs = ProgramCache(report, self.context, handle)
+        self._ahead = CompileAhead(report.platform_index, report.device_index)
+        if discover.is_new(report) and self._programs.compiles_late:
+            self._ahead.start()
         self._lock = threading.Lock()
         self._freed: deque[int] = deque()
         self._allocated_bytes = 0
@@ -300,6 +304,14 @@ class OpenCLDevice:
             With the compiler's log and the place where the source was saved.
         """
         return self._programs.build(source, options)
+
+    def compile_ahead(self, program: Program, buffers: dict[int, int], launches: Sequence[Any]) -> None:
+        """Let other processes compile a program's kernels for these launches; see `CompileAhead.compile`."""
+        self._ahead.compile(program.source, program.options, buffers, launches)
+
+    def stop_ahead(self) -> None:
+        """Let other processes stop compiling."""
+        self._ahead.stop()
 
     def launcher(
         self,

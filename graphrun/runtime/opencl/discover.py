@@ -88,6 +88,7 @@ class _Discovery:
 _lock = threading.RLock()
 _found: _Discovery | None = None
 _warned: set[str] = set()
+_new_here: set[str] = set()  # keys of the devices that this process has tried
 
 
 def reports(refresh: bool = False, warn: bool = True) -> list[DeviceReport]:
@@ -121,6 +122,11 @@ def listing_failure() -> tuple[str, str]:
 def empty_platforms() -> tuple[str, ...]:
     """Return the platforms (name and version) that are there and list no device."""
     return _discovered(False).empty_platforms
+
+
+def is_new(report: DeviceReport) -> bool:
+    """Whether this process has tried the device itself, so that nothing can have been compiled for it yet."""
+    return report.key in _new_here
 
 
 def handle(report: DeviceReport) -> Any:
@@ -209,6 +215,7 @@ def _verdicts(
     for place in missing:
         known[place] = made.get(place, lost)
     memory.remember({places[p].key: v for p, v in made.items() if p in places})
+    _new_here.update(places[p].key for p in made if p in places)
     return [known[place] for place in places]
 
 

@@ -73,18 +73,20 @@ def pyopencl_folder() -> Path | None:
 
 
 def prepare_environment() -> None:
-    """Let pyopencl and PoCL work where the user's cache directory cannot be written.
+    """Say where PoCL keeps kernels, and let it and pyopencl work where nothing can be written.
 
     Without these settings pyopencl then fails at every kernel and PoCL lists no device at all.
     """
     if sys.platform == "win32":
         return
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    if cachedir.can_be_written(Path(base)):
-        return
-    os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
+    if not cachedir.can_be_written(Path(base)):
+        os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
     if "POCL_CACHE_DIR" not in os.environ:
-        os.environ["POCL_CACHE_DIR"] = str(cachedir.private_temporary() / "pocl")
+        folder = cachedir.cache_dir()
+        if not (cachedir.enabled() and cachedir.can_be_written(folder)):
+            folder = cachedir.private_temporary()
+        os.environ["POCL_CACHE_DIR"] = str(folder / "pocl")
 
 
 def import_problem() -> str:

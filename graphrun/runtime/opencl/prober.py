@@ -78,13 +78,11 @@ def _run_once(
     only: list[str] | None, list_only: bool, icd: str, outcome: ProbeOutcome
 ) -> tuple[bool, str, str]:
     """Start one process; return (it listed, the place it was busy with, how it failed or "")."""
-    # The package imports the probe too, which runpy remarks on.
-    command = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "graphrun.runtime.opencl.probe"]
-    command += ["--list"] if list_only else (only or [])
+    command = [*script("probe"), *(["--list"] if list_only else (only or []))]
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, encoding="utf-8", errors="replace", env=_environment(icd),
+            text=True, encoding="utf-8", errors="replace", env=environment(icd),
         )  # fmt: skip
     except OSError as error:
         return False, "", f"cannot start {sys.executable}: {error}"
@@ -126,8 +124,8 @@ def _run_once(
             ended = True
             break
     if hung or ended:
-        # After the end only a driver's own shutdown is left; one that hangs there must not hold us up.
-        process.kill() if hung else _end(process)
+        # After the end only a driver's own shutdown is left, which takes time and may hang.
+        process.kill()
     code = process.wait()
     if ended:
         return listed, "", ""
@@ -143,13 +141,6 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) 
     lines.put(None)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
 def _death(code: int, errors: list[str]) -> str:
     said = [line.strip() for line in errors if line.strip()]
     last = f"; it said: {said[-1]}" if said else ""
@@ -160,7 +151,17 @@ def _death(code: int, errors: list[str]) -> str:
     return f"ended its process with status {code}{last}"
 
 
-def _environment(icd: str) -> dict[str, str]:
+def script(name: str) -> list[str]:
+    """The command that runs a module of this folder without importing the package, which takes longer."""
+    path = Path(__file__).with_name(f"{name}.py")
+    if not path.exists():  # imported from an archive
+        return [sys.executable, "-m", f"{__package__}.{name}"]
+    code = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    return [sys.executable, "-c", code, str(path)]
+
+
+def environment(icd: str = "") -> dict[str, str]:
+    """The environment of a process that finds what this one has imported."""
     # The child has to find graphrun and pyopencl where this process found them, whatever its sys.path.
     root = str(Path(__file__).resolve().parents[3])
     paths = [root, *(p for p in sys.path if p)]

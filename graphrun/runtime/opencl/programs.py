@@ -13,17 +13,15 @@ import numpy as np
 
 from graphrun.errors import KernelBuildError, message
 from graphrun.kernel_files import kernel_source
-from graphrun.runtime.opencl import cachedir
+from graphrun.runtime.opencl import cachedir, kernelcache
 from graphrun.runtime.opencl.binding import cl
 
 if TYPE_CHECKING:
     from graphrun.runtime.opencl.discover import DeviceReport
 
 _PROGRAMS_KEPT = 256  # per device, in memory; a plan keeps its own alive beyond that
-_BINARIES_KEPT = 1000  # files
 _LOG_LINES_SHOWN = 40
-_BINARY_FOLDER = "programs"
-_FAILED_FOLDER = "failed"
+_POCL = "Portable Computing Language"
 
 # warnings.catch_warnings changes the whole process, so two builds must not interleave theirs.
 _build_lock = threading.Lock()
@@ -35,13 +33,33 @@ def load(file: str) -> str:
 
 
 class Program:
-    """A built program of one device."""
+    """A built program of one device.
 
-    def __init__(self, program: Any, device_name: str) -> None:
+    Attributes
+    ----------
+    source, options
+        What it was built from.
+    cold : bool
+        The driver compiles kernels when they are first launched, and has not done so with this program's.
+    """
+
+    def __init__(
+        self, program: Any, device_name: str, source: str = "", options: Sequence[str] = (), digest: str = ""
+    ) -> None:
         self._program = program
         self._device_name = device_name
+        self.source, self.options = source, options
+        self._digest = digest
         names = str(program.get_info(cl.program_info.KERNEL_NAMES))
         self.kernel_names: tuple[str, ...] = tuple(n for n in names.split(";") if n)
+
+        self.cold = bool(digest)
+
+    def compiled(self, kernels: Sequence[str]) -> None:
+        """Remember that these kernels have been launched and have run."""
+        if self.cold:
+            self.cold = False
+            kernelcache.note_compiled(self._digest, kernels)
 
     def kernel(self, name: str) -> Any:
         """Return a new ``pyopencl.Kernel``, whose arguments nobody else sets.
@@ -80,7 +98,8 @@ class ProgramCache:
         self._device = device
         self._programs: OrderedDict[tuple[str, tuple[str, ...]], Program] = OrderedDict()
         self._lock = threading.Lock()
-        self._driver_caches = _driver_caches(report)
+        self._driver_caches = report.platform_name in (_POCL, "NVIDIA CUDA")  # what it has compiled, on disk
+        self.compiles_late = report.platform_name == _POCL  # at a kernel's first launch
 
     def build(self, source: str, options: Sequence[str] = ()) -> Program:
         """Return the program of `source`; see `OpenCLDevice.build`."""
@@ -97,54 +116,56 @@ class ProgramCache:
                 with warnings.catch_warnings():
                     # Drivers talk about successful builds too; pyopencl warns that they did.
                     warnings.simplefilter("ignore", cl.CompilerWarning)
-                    program = Program(self._built(*key), self._report.name)
+                    program = self._built(*key)
         with self._lock:
             self._programs[key] = program
             while len(self._programs) > _PROGRAMS_KEPT:
                 self._programs.popitem(last=False)
         return program
 
-    def _built(self, source: str, options: tuple[str, ...]) -> Any:
+    def _built(self, source: str, options: tuple[str, ...]) -> Program:
         # pyopencl has a disk cache of its own; it is locked by a file that a killed process leaves behind
         # and then stalls everyone for a minute, so it is not used.
         digest = hashlib.sha256("\0".join((self._report.key, *options, source)).encode()).hexdigest()
-        name = f"{_BINARY_FOLDER}/{digest[:32]}.bin"
-        if not self._driver_caches:
-            program = self._from_binary(name, options)
-            if program is not None:
-                return program
+        binary = None if self._driver_caches else self._from_binary(digest, options)
+        # Asked before the driver looks into its files, which may be damaged.
+        cold = self.compiles_late and not kernelcache.is_compiled(digest)
         try:
-            program = cl.Program(self._context, source).build(
+            program = binary or cl.Program(self._context, source).build(
                 list(options), devices=[self._device], cache_dir=False
             )
         except cl.Error as error:
             raise self._failure(source, options, digest, str(error)) from None
-        if not self._driver_caches:
-            self._keep_binary(name, program)
-        return program
+        if not self._driver_caches and not binary:
+            self._keep_binary(digest, program)
+        return Program(program, self._report.name, source, options, digest if cold else "")
 
-    def _from_binary(self, name: str, options: tuple[str, ...]) -> Any:
+    def _from_binary(self, digest: str, options: tuple[str, ...]) -> Any:
+        name = f"{kernelcache.BINARIES}/{digest}.bin"
         data = cachedir.read_bytes(name)
         if data is None or hashlib.sha256(data[32:]).digest() != data[:32]:
             return None
         try:
-            return cl.Program(self._context, [self._device], [data[32:]]).build(
+            program = cl.Program(self._context, [self._device], [data[32:]]).build(
                 list(options), devices=[self._device]
             )
         except cl.Error:  # the driver does not want its own binary any more: build from source
             return None
+        cachedir.touch(name)
+        return program
 
-    def _keep_binary(self, name: str, program: Any) -> None:
+    def _keep_binary(self, digest: str, program: Any) -> None:
         try:
             binary = bytes(program.get_info(cl.program_info.BINARIES)[0])
         except (cl.Error, IndexError):  # a driver need not give any
             return
         if binary:
+            name = f"{kernelcache.BINARIES}/{digest}.bin"
             cachedir.write_bytes(name, hashlib.sha256(binary).digest() + binary)
-            cachedir.keep_newest(_BINARY_FOLDER, _BINARIES_KEPT)
+            kernelcache.shrink()
 
     def _failure(self, source: str, options: tuple[str, ...], digest: str, text: str) -> KernelBuildError:
-        saved = cachedir.write_bytes(f"{_FAILED_FOLDER}/{digest[:16]}.cl", source.encode())
+        saved = cachedir.write_bytes(f"{kernelcache.FAILED}/{digest[:16]}.cl", source.encode())
         log = _log(text)
         shown = log[:_LOG_LINES_SHOWN]
         if len(log) > len(shown):
@@ -173,11 +194,6 @@ def _log(text: str) -> list[str]:
     if starts:
         lines = lines[starts[0] + 1 :]
     return [line for line in lines if line and not line.startswith(("(options: ", "(source saved as "))]
-
-
-def _driver_caches(report: DeviceReport) -> bool:
-    """Whether the driver itself keeps what it has compiled on disk."""
-    return report.platform_name in ("Portable Computing Language", "NVIDIA CUDA")
 
 
 def scalar(value: object) -> Any:

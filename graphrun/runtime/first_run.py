@@ -1,0 +1,48 @@
+"""The first run of a plan whose kernels the driver has not compiled yet.
+
+Some drivers compile a kernel when it is launched for the first time.  Other processes then launch the
+plan's kernels too, on zeros, and what they have compiled is found by this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from graphrun.compiler.plan import Plan
+from graphrun.runtime.plan_function import SCALAR_TYPES
+
+
+@contextlib.contextmanager
+def compiled_ahead(plan: Plan, devices: Callable[[str], Any], programs: Mapping[str, Any]) -> Iterator[None]:
+    """Context of a plan's first run, in which its kernels are compiled by other processes too."""
+    cold = {name: program for name, program in programs.items() if getattr(program, "cold", False)}
+    for name, program in cold.items():
+        devices(name).compile_ahead(program, *_task(plan, name))
+    try:
+        yield
+    finally:
+        for name in cold:
+            devices(name).stop_ahead()
+    for name, program in cold.items():
+        devices(name).finish()
+        program.compiled(sorted({s.kernel for s in plan.launches if s.device == name}))
+
+
+def _task(plan: Plan, device: str) -> tuple[dict[int, int], list[Any]]:
+    """The sizes of a device's buffers, and its launches with buffers by their number."""
+    launches = []
+    for step in plan.launches:
+        if step.device != device:
+            continue
+        args: list[tuple[str, Any]] = []
+        for kind, value in step.args:
+            if kind == "buffer":
+                args += [("buffer", value.buffer), ("uint64", value.offset)]
+            else:
+                scalar: Any = SCALAR_TYPES[kind](value)
+                args.append((scalar.dtype.name, scalar.item()))
+        launches.append((step.kernel, args, step.global_size, step.local_size))
+    sizes = {n: info.size_bytes for n, info in enumerate(plan.buffers) if info.device == device}
+    return sizes, launches

@@ -1,0 +1,119 @@
+"""Kernels compiled by other processes while this one works; see `ahead_process`.
+
+Nobody waits for these processes and nothing depends on them: where one cannot be started, or dies, kernels
+are compiled here when they are launched, as they would have been.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from graphrun.runtime.opencl import prober
+
+# Each takes about 150 MB while a compiler is loaded in it.
+_MOST_PROCESSES = 3
+# PoCL makes another kernel for global sizes beyond this, which one work-group would not ask for.
+_SMALL_GRID = 65535
+
+Launch = tuple[str, Sequence[tuple[str, Any]], Sequence[int], Sequence[int] | None]
+
+
+def process_count() -> int:
+    """How many processes would help: one core is this one's."""
+    if os.environ.get("GRAPHRUN_COMPILE_AHEAD", "").strip().lower() in ("0", "no", "off", "false"):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_PROCESSES, cores - 1) if prober.can_run() else 0
+
+
+class CompileAhead:
+    """The processes that compile for one device; none until `start` or `compile`."""
+
+    def __init__(self, platform_index: int, device_index: int) -> None:
+        self._arguments = [str(platform_index), str(device_index)]
+        self._processes: list[subprocess.Popen[str]] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the processes where they do not run: loading a compiler takes them half a second."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> None:
+        self._processes = [p for p in self._processes if p.poll() is None]
+        if self._processes:
+            return
+        for _ in range(process_count()):
+            try:
+                process = subprocess.Popen(
+                    [*prober.script("ahead_process"), *self._arguments], env=prober.environment(),
+                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    text=True, encoding="utf-8",
+                )  # fmt: skip
+            except OSError:
+                return
+            atexit.register(_end, process)
+            self._processes.append(process)
+
+    def compile(
+        self, source: str, options: Sequence[str], buffers: dict[int, int], launches: Sequence[Launch]
+    ) -> None:
+        """Let the kernels of a program be compiled for these launches.
+
+        Parameters
+        ----------
+        source, options
+            As this process has built them.
+        buffers : dict
+            Number -> bytes.
+        launches : sequence of (kernel, args, global size, local size)
+            In the order in which this process needs them; an argument is ``("buffer", number)`` or the
+            name of a NumPy dtype and a number.
+        """
+        distinct: dict[Any, Any] = {}
+        for kernel, args, global_size, local_size in launches:
+            if local_size is not None and 0 < min(global_size) and max(global_size) < _SMALL_GRID:
+                distinct.setdefault((kernel, tuple(local_size)), [kernel, list(args), list(local_size)])
+        wanted = list(distinct.values())
+        with self._lock:
+            self._start()
+            count = len(self._processes)
+            for k, process in enumerate(self._processes):
+                # Each begins at the end of a part of its own and works towards the start, as this process
+                # works towards the end: two that meet have nothing left to compile twice.
+                end = len(wanted) * (k + 2) // (count + 1)
+                part = wanted[:end][::-1] + wanted[end:][::-1]
+                self._tell(process, {
+                    "source": source, "options": list(options), "buffers": buffers, "launches": part,
+                })  # fmt: skip
+
+    def stop(self) -> None:
+        """Let the processes end what they are at; they wait for more."""
+        with self._lock:
+            for process in self._processes:
+                self._tell(process, {})
+
+    @staticmethod
+    def _tell(process: subprocess.Popen[str], task: dict[str, Any]) -> None:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+        except (OSError, ValueError):  # it has ended
+            pass
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass
