@@ -1,35 +1,39 @@
-/* Two-dimensional convolution and its two gradients.
+/* Two-dimensional convolution and its two gradients, for CPUs: register tiles over many consecutive pixels.
  *
  * Index convention.  An image is x[n][h][w][c] (NHWC) or x[n][c][h][w] (NCHW), as strides say; a filter is
- * always w[i][j][c][o].  Output pixel (p, q) reads the input pixels (p * stride_h + i * dilation_h - top, ...).
- * Every kernel is a gather: one item writes an output element and nobody else does, and the order of the
- * additions is fixed, so that the same launch gives the same bits.  Offsets are in elements.
+ * always w[i][j][c][o].  Channels may form groups that do not mix.  Output pixel (p, q) reads the source pixels
+ * (p * step_h + shift_h + i * spacing_h, q * step_w + shift_w + j * spacing_w); what lies outside the image is 0.
+ * Filter rows that lie outside are skipped, filter columns outside meet zeros: a NaN of the filter that meets
+ * padding may or may not show.  The order of additions is fixed: the same launch gives the same bits.
  *
- * Entries, one a text, selected by GR_ENTRY_<entry>:
- *   conv_halo           copy to contiguous NHWC with a halo of zeros; also changes layout and half to float
- *   conv_pack           copy a filter to panels of GR_CONV_NV * GR_CONV_VW output channels, padded with zeros
+ * Entries, one a text, selected by GR_ENTRY_<entry> (conv_copy.cl has what packs for them and sums up):
  *   conv_tile           a register tile of GR_CONV_MR pixels x one panel; forward, and each phase of the
- *                       gradient of the input, which is a convolution of dy with the filter turned round
+ *                       gradient of the input, which is a convolution of dy with the filter turned round.
+ *                       With GR_CONV_DOT, of pixels x that many outputs, each a dot product in vectors.
  *   conv_filter_tile    gradient of the filter, partial sums over a slice of the images' rows, in tiles of
  *                       GR_CONV_MR rows of the filter's matrix x one panel
- *   conv_filter_total   sum of the slices
- *   conv_plain          forward, one output element at a time: any layout and any number of groups
- *   conv_plain_input    gradient of the input, likewise
- *   conv_plain_filter   gradient of the filter, likewise, partial sums over a slice of the rows
- * The tile kernels want many consecutive pixels an item and suit CPUs; the plain ones suit GPUs.
+ * With GR_CONV_RING the tile kernels gather the source's rows into a ring of rows in local memory, with zeros
+ * at both ends; else they read the source as it lies, and every pixel that a tap reads must be there.  All want
+ * local size 1.
+ *
+ * Epilogue: conv_tile stores through GR_STORE_V(v, at), a vector of GR_CONV_VW outputs, and GR_STORE_S(v, at),
+ * one; `at` counts elements of the output.  Who defines them may define GR_EPI_PARAMS (parameters, each with a
+ * comma before it), GR_EPI_BEGIN (statements), OUT_TYPE (of y), and defines GR_EPILOGUE.
  *
  * Assumes: sizes of single dimensions fit an int; in conv_tile a row has at least GR_CONV_MR pixels, in
- * conv_filter_tile a run has at least GR_CONV_MR elements and dy at least one panel of channels (the last
- * tile of a row is shifted back instead of read past the end).
+ * conv_filter_tile a run has at least GR_CONV_MR elements and dy at least one panel of channels in a group (the
+ * last tile of a row is shifted back instead of read past the end).
  * Defines:
  *   GR_CONV_REAL      float or double: what is computed in, and what scratch holds
  *   GR_CONV_HALF_IN   source elements are half
  *   GR_CONV_HALF_OUT  result elements are half
- *   GR_CONV_PIXEL     conv_tile: elements from one pixel of a tile to the next
+ *   GR_CONV_PIXEL     conv_tile: elements from one pixel of a tile to the next, where the taps read
+ *   GR_CONV_RING      elements of the ring
  * Tunables:
  *   GR_CONV_VW        vector width, 2, 4, 8 or 16
  *   GR_CONV_NV        vectors of a panel
  *   GR_CONV_MR        rows of a register tile; MR * NV accumulators and NV more should fit the registers
+ *   GR_CONV_DOT       outputs of a tile of dot products, 1 to 4; runs are multiples of VW then
  */
 #ifndef GR_CONV_REAL
 #define GR_CONV_REAL float
@@ -48,6 +52,57 @@
 #endif
 #ifndef GR_NAME
 #define GR_CONV_OWN_NAME
+#if defined(GR_ENTRY_conv_filter_tile)
+#define GR_NAME conv_filter_tile
+#else
+#define GR_NAME conv_tile
+#define GR_ENTRY_conv_tile 1
+#endif
+#endif
+
+#define GR_CONV_CAT_(a, b) a##b
+#define GR_CONV_CAT(a, b) GR_CONV_CAT_(a, b)
+#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, GR_CONV_VW)
+#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, GR_CONV_VW)(0, p)
+#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, GR_CONV_VW)(v, 0, p)
+#define GR_CONV_PANEL (GR_CONV_NV * GR_CONV_VW)
+#ifdef GR_CONV_HALF_IN
+#define GR_CONV_IN half
+#define GR_CONV_LOAD(p, k) vload_half(k, p)
+#else
+#define GR_CONV_IN GR_CONV_REAL
+#define GR_CONV_LOAD(p, k) ((p)[k])
+#endif
+#ifdef GR_CONV_HALF_OUT
+#define GR_CONV_OUT half
+#define GR_CONV_STORE(v, p, k) vstore_half_rte(v, k, p)
+#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, GR_CONV_VW), _rte)(v, 0, p)
+#else
+#define GR_CONV_OUT GR_CONV_REAL
+#define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
+#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_VSTORE(v, p)
+#endif
+#ifndef OUT_TYPE
+#define OUT_TYPE GR_CONV_OUT
+#endif
+#ifndef GR_STORE_V
+#define GR_STORE_V(v, at) GR_CONV_VSTORE_OUT(v, y + (at))
+#endif
+#ifndef GR_STORE_S
+#define GR_STORE_S(v, at) GR_CONV_STORE(v, y, at)
+#endif
+#ifndef GR_EPI_PARAMS
+#define GR_EPI_PARAMS
+#endif
+#ifndef GR_EPI_BEGIN
+#define GR_EPI_BEGIN
+#endif
+#ifdef GR_CONV_RING
+#define GR_CONV_SPACE __local
+#else
+#define GR_CONV_SPACE __global
+#endif
+
 #if defined(GR_ENTRY_conv_halo)
 #define GR_NAME conv_halo
 #elif defined(GR_ENTRY_conv_pack)
@@ -89,431 +144,327 @@
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
 #endif
 
-#if defined(GR_ENTRY_conv_halo)
-/* to[n][h][w][c] of (images, height, width, channels) is from[n][h - top][w - left][c], or 0 outside its
- * (from_height, from_width, from_channels).  An item copies `rows_per_item` rows. */
-__kernel void GR_NAME(
-    __global const GR_CONV_IN *from, ulong from_offset, __global GR_CONV_REAL *to, ulong to_offset,
-    uint rows_total, uint rows_per_item, int height, int width, int channels,
-    int from_height, int from_width, int from_channels, int top, int left,
-    ulong image_stride, ulong row_stride, ulong pixel_stride, ulong channel_stride)
-{
-    const uint begin = get_global_id(0) * rows_per_item;
-    const uint end = min(begin + rows_per_item, rows_total);
-    const int first = min(left, width);                                /* pixels before the image */
-    const int last = min(left + from_width, width);
-    for (uint line = begin; line < end; ++line) {
-        const int h = (int)(line % (uint)height) - top;
-        __global GR_CONV_REAL *row = to + to_offset + (ulong)line * width * channels;
-        if (h < 0 || h >= from_height) {
-            for (long k = 0; k < (long)width * channels; ++k)
-                row[k] = 0;
-            continue;
-        }
-        __global const GR_CONV_IN *source =
-            from + from_offset + (line / (uint)height) * image_stride + h * row_stride;
-        for (long k = 0; k < (long)first * channels; ++k)
-            row[k] = 0;
-        for (long k = (long)last * channels; k < (long)width * channels; ++k)
-            row[k] = 0;
-        row += (long)first * channels;
-        if (channel_stride == 1 && pixel_stride == (ulong)channels && from_channels == channels) {
-            for (long k = 0; k < (long)(last - first) * channels; ++k)
-                row[k] = GR_CONV_LOAD(source, k);
-        } else {
-            for (int c = 0; c < from_channels; ++c)
-                for (int k = 0; k < last - first; ++k)
-                    row[(long)k * channels + c] = GR_CONV_LOAD(source, k * pixel_stride + c * channel_stride);
-            for (int c = from_channels; c < channels; ++c)
-                for (int k = 0; k < last - first; ++k)
-                    row[(long)k * channels + c] = 0;
-        }
-    }
-}
+#ifdef GR_CONV_DOT
+/* The sum of a vector's lanes, by halves. */
+#define GR_CONV_SUM2(v) ((v).lo + (v).hi)
+#define GR_CONV_SUM4(v) GR_CONV_SUM2((v).lo + (v).hi)
+#define GR_CONV_SUM8(v) GR_CONV_SUM4((v).lo + (v).hi)
+#define GR_CONV_SUM16(v) GR_CONV_SUM8((v).lo + (v).hi)
+#define GR_CONV_SUM(v) GR_CONV_CAT(GR_CONV_SUM, GR_CONV_VW)(v)
 #endif
 
-#if defined(GR_ENTRY_conv_pack)
-/* to[panel][i][j][c][lane] is from[base + i * s_i + j * s_j + c * s_c + o * s_o] for
- * o = panel * GR_CONV_PANEL + lane, 0 from `outputs` on.  An item copies one (panel, i, j). */
-__kernel void GR_NAME(
-    __global const GR_CONV_IN *from, ulong from_offset, __global GR_CONV_REAL *to, ulong to_offset,
-    uint items, int taps, int taps_w, int inputs, int outputs, long base, long s_i, long s_j, long s_c,
-    long s_o, ulong to_base)
+#if defined(GR_CONV_RING)
+/* One row of the ring: pixels first, first + 1, ... of a source row of `width` pixels, 0 where there is none. */
+static inline void GR_CONV_CAT(GR_NAME, _row)(
+    __local GR_CONV_REAL *to, __global const GR_CONV_IN *from, int pixels, int first, int width, int channels,
+    ulong pixel_stride, ulong channel_stride)
 {
-    const uint item = get_global_id(0);
-    if (item >= items)
+    const int begin = clamp(-first, 0, pixels), end = clamp(width - first, begin, pixels);
+    for (int k = 0; k < begin * channels; ++k)
+        to[k] = 0;
+    for (int k = end * channels; k < pixels * channels; ++k)
+        to[k] = 0;
+    if (begin == end)
         return;
-    const int tap = item % (uint)taps;
-    const int first = (item / (uint)taps) * GR_CONV_PANEL;
-    const int count = min(GR_CONV_PANEL, outputs - first);
-    __global const GR_CONV_IN *source =
-        from + from_offset + (base + (tap / taps_w) * s_i + (tap % taps_w) * s_j + first * s_o);
-    __global GR_CONV_REAL *row = to + to_offset + to_base + (ulong)item * inputs * GR_CONV_PANEL;
-    for (int c = 0; c < inputs; ++c, row += GR_CONV_PANEL) {
-        for (int o = 0; o < count; ++o)
-            row[o] = GR_CONV_LOAD(source, c * s_c + o * s_o);
-        for (int o = count; o < GR_CONV_PANEL; ++o)
-            row[o] = 0;
+    to += begin * channels;
+    from += (ulong)(first + begin) * pixel_stride;
+    const int count = (end - begin) * channels;
+#ifndef GR_CONV_HALF_IN
+    if (channel_stride == 1 && pixel_stride == (ulong)channels) {
+        int k = 0;
+        for (; k + GR_CONV_VW <= count; k += GR_CONV_VW)
+            GR_CONV_VSTORE(GR_CONV_VLOAD(from + k), to + k);
+        for (; k < count; ++k)
+            to[k] = from[k];
+        return;
+    }
+#endif
+    if (channel_stride == 1) {
+        for (int v = begin; v < end; ++v, from += pixel_stride, to += channels)
+            for (int c = 0; c < channels; ++c)
+                to[c] = GR_CONV_LOAD(from, c);
+    } else {
+        for (int c = 0; c < channels; ++c, from += channel_stride)
+            for (int v = 0; v < end - begin; ++v)
+                to[v * channels + c] = GR_CONV_LOAD(from, v * pixel_stride);
     }
 }
+/* Rows of the ring that lines [p, p + count) of an image need and that are not there yet; `next` is the first
+ * source row after those that are. */
+#define GR_CONV_FILL(p, count, columns_first)                                                            \
+    {                                                                                                    \
+        const int fill_to = ((p) + (count) - 1) * step_h + shift_h + (taps_h - 1) * spacing_h;           \
+        for (int h = max(next, (p) * step_h + shift_h); h <= fill_to; ++h)                               \
+            if (h >= 0 && h < height)                                                                    \
+                GR_CONV_CAT(GR_NAME, _row)(                                                              \
+                    ring + (h - shift_h) % ring_rows * ring_row, image + (ulong)h * x_row, ring_columns, \
+                    columns_first, width, channels, x_pixel, x_channel);                                 \
+        next = fill_to + 1;                                                                              \
+    }
 #endif
 
 #if defined(GR_ENTRY_conv_tile)
-/* Item (panel, chunk): `tiles_per_item` tiles of a row's pixels.  A tap (i, j) adds `run` consecutive
- * elements of x per pixel: the channels, or a whole row of the filter where its columns are adjacent. */
+/* Item (group, panels, block of columns, lines): lines are the output rows of all images.  A tap (i, j) adds
+ * `run` consecutive elements of x per pixel: the channels, or a whole row of the filter where its columns are
+ * adjacent.  `group_lines` lines share each pass over a panel. */
 __kernel void GR_NAME(
-    __global const GR_CONV_REAL *x, ulong x_offset, __global const GR_CONV_REAL *w, ulong w_offset,
-    __global GR_CONV_OUT *y, ulong y_offset,
-    uint items, uint chunks, uint tiles_total, uint tiles_per_item, uint tiles_per_row, uint rows, int width,
-    int outputs, int taps_h, int taps_w, int run,
-    ulong x_base, ulong x_image, ulong x_row, ulong x_tap_h, ulong x_tap_w, ulong w_base, ulong w_panel,
-    ulong y_base, ulong y_image, ulong y_row, ulong y_pixel, ulong y_channel)
+    __global const GR_CONV_IN *x, ulong x_offset, __global const GR_CONV_REAL *w, ulong w_offset,
+    __global OUT_TYPE *y, ulong y_offset,
+    uint chunks, uint blocks, uint panel_groups, uint panels, uint panels_per_item, uint lines,
+    uint lines_per_item, uint group_lines, int tiles_per_row, int tiles_per_block, int rows, int columns,
+    int outputs, int taps_h, int taps_w, int run, int step_h, int step_w, int spacing_h, int shift_h,
+    int shift_w, int height, int width, int channels, int ring_rows, int ring_columns, ulong x_image,
+    ulong x_row, ulong x_pixel, ulong x_channel, ulong x_group, ulong x_tap_w, ulong w_base, ulong w_panel,
+    ulong w_group, ulong w_step, ulong y_base, ulong y_image, ulong y_row, ulong y_pixel, ulong y_channel,
+    ulong y_group GR_EPI_PARAMS)
 {
-    const uint item = get_global_id(0);
-    if (item >= items)
-        return;
-    const uint panel = item / chunks;
-    const uint begin = (item % chunks) * tiles_per_item;
-    const uint end = min(begin + tiles_per_item, tiles_total);
-    const int first_output = panel * GR_CONV_PANEL;
-    x += x_offset + x_base;
-    y += y_offset + y_base + first_output * y_channel;
-    w += w_offset + w_base + panel * w_panel;
-    for (uint tile = begin; tile < end; ++tile) {
-        const uint line = tile / tiles_per_row;
-        const int wanted = (tile % tiles_per_row) * GR_CONV_MR;
-        const int start = min(wanted, width - GR_CONV_MR);
-        __global const GR_CONV_REAL *corner =
-            x + (line / rows) * x_image + (line % rows) * x_row + (ulong)start * GR_CONV_PIXEL;
-        __global const GR_CONV_REAL *b = w;
-        GR_CONV_VEC sum[GR_CONV_MR][GR_CONV_NV];
-        #pragma unroll
-        for (int m = 0; m < GR_CONV_MR; ++m)
-            #pragma unroll
-            for (int v = 0; v < GR_CONV_NV; ++v)
-                sum[m][v] = 0;
-        for (int i = 0; i < taps_h; ++i) {
-            for (int j = 0; j < taps_w; ++j) {
-                __global const GR_CONV_REAL *a = corner + i * x_tap_h + j * x_tap_w;
-                for (int k = 0; k < run; ++k, b += GR_CONV_PANEL) {
-                    GR_CONV_VEC column[GR_CONV_NV];
+    GR_EPI_BEGIN
+    uint rest = get_global_id(0);
+    const uint line_begin = rest % chunks * lines_per_item;
+    const uint line_end = min(line_begin + lines_per_item, lines);
+    rest /= chunks;
+    const int tile_begin = rest % blocks * tiles_per_block;
+    const int tile_end = min(tile_begin + tiles_per_block, tiles_per_row);
+    rest /= blocks;
+    const uint panel_begin = rest % panel_groups * panels_per_item;
+    const uint panel_end = min(panel_begin + panels_per_item, panels);
+    const uint group = rest / panel_groups;
+    x += x_offset + group * x_group;
+    w += w_offset + w_base + group * w_group;
+    y += y_offset;
+    const int block_begin = min(tile_begin * GR_CONV_MR, columns - GR_CONV_MR);
+#ifdef GR_CONV_RING
+    __local GR_CONV_REAL ring[GR_CONV_RING];
+    const int ring_row = ring_columns * channels;
+    int next = INT_MIN;
+#endif
+    uint count;
+    for (uint line = line_begin; line < line_end; line += count) {
+        const int first_row = line % rows;
+        count = min(min(group_lines, line_end - line), (uint)(rows - first_row));
+        __global const GR_CONV_IN *image = x + (line / rows) * x_image;
+#ifdef GR_CONV_RING
+        if (first_row == 0)
+            next = INT_MIN;
+        GR_CONV_FILL(first_row, (int)count, block_begin * step_w + shift_w)
+#endif
+        for (uint panel = panel_begin; panel < panel_end; ++panel) {
+            const int wide = min(GR_CONV_PANEL, outputs - (int)panel * GR_CONV_PANEL);
+            for (int p = first_row; p < first_row + (int)count; ++p) {
+                const int top = p * step_h + shift_h;
+                /* the filter's rows that lie in the image */
+                const int tap_begin = top >= 0 ? 0 : (spacing_h - 1 - top) / spacing_h;
+                const int tap_end = top < height ? min((height - 1 - top) / spacing_h + 1, taps_h) : 0;
+#ifdef GR_CONV_RING
+                const int slot = p * step_h % ring_rows;
+#endif
+                for (int tile = tile_begin; tile < tile_end; ++tile) {
+                    const int wanted = tile * GR_CONV_MR;
+                    const int start = min(wanted, columns - GR_CONV_MR);
+#ifdef GR_CONV_DOT
+                    GR_CONV_VEC sum[GR_CONV_MR][GR_CONV_DOT];
                     #pragma unroll
-                    for (int v = 0; v < GR_CONV_NV; ++v)
-                        column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+                    for (int m = 0; m < GR_CONV_MR; ++m)
+                        #pragma unroll
+                        for (int o = 0; o < GR_CONV_DOT; ++o)
+                            sum[m][o] = 0;
+#else
+                    GR_CONV_VEC sum[GR_CONV_MR][GR_CONV_NV];
                     #pragma unroll
                     for (int m = 0; m < GR_CONV_MR; ++m)
                         #pragma unroll
                         for (int v = 0; v < GR_CONV_NV; ++v)
-                            sum[m][v] += a[m * GR_CONV_PIXEL + k] * column[v];
+                            sum[m][v] = 0;
+#endif
+                    for (int i = tap_begin; i < tap_end; ++i) {
+#ifdef GR_CONV_RING
+                        int at = slot + i * spacing_h;
+                        at -= at >= ring_rows ? ring_rows : 0;
+                        __local const GR_CONV_REAL *corner =
+                            ring + at * ring_row + (start - block_begin) * GR_CONV_PIXEL;
+#else
+                        __global const GR_CONV_REAL *corner = image + (ulong)(top + i * spacing_h) * x_row +
+                            (ulong)shift_w * x_pixel + (ulong)start * GR_CONV_PIXEL;
+#endif
+                        __global const GR_CONV_REAL *b =
+                            w + panel * w_panel + (ulong)i * taps_w * run * w_step;
+                        for (int j = 0; j < taps_w; ++j) {
+                            GR_CONV_SPACE const GR_CONV_REAL *a = corner + j * x_tap_w;
+#ifdef GR_CONV_DOT
+                            for (int k = 0; k < run; k += GR_CONV_VW, b += GR_CONV_DOT * GR_CONV_VW) {
+                                GR_CONV_VEC column[GR_CONV_DOT];
+                                #pragma unroll
+                                for (int o = 0; o < GR_CONV_DOT; ++o)
+                                    column[o] = GR_CONV_VLOAD(b + o * GR_CONV_VW);
+                                #pragma unroll
+                                for (int m = 0; m < GR_CONV_MR; ++m) {
+                                    const GR_CONV_VEC pixel = GR_CONV_VLOAD(a + m * GR_CONV_PIXEL + k);
+                                    #pragma unroll
+                                    for (int o = 0; o < GR_CONV_DOT; ++o)
+                                        sum[m][o] += pixel * column[o];
+                                }
+                            }
+#else
+                            for (int k = 0; k < run; ++k, b += w_step) {
+                                GR_CONV_VEC column[GR_CONV_NV];
+                                #pragma unroll
+                                for (int v = 0; v < GR_CONV_NV; ++v)
+                                    column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+                                #pragma unroll
+                                for (int m = 0; m < GR_CONV_MR; ++m)
+                                    #pragma unroll
+                                    for (int v = 0; v < GR_CONV_NV; ++v)
+                                        sum[m][v] += a[m * GR_CONV_PIXEL + k] * column[v];
+                            }
+#endif
+                        }
+                    }
+                    const ulong out = y_base + group * y_group + (line / rows) * y_image + p * y_row +
+                        start * y_pixel + (ulong)panel * GR_CONV_PANEL * y_channel;
+#ifdef GR_CONV_DOT
+                    GR_CONV_REAL spill[GR_CONV_MR][GR_CONV_DOT];
+                    #pragma unroll
+                    for (int m = 0; m < GR_CONV_MR; ++m)
+                        #pragma unroll
+                        for (int o = 0; o < GR_CONV_DOT; ++o)
+                            spill[m][o] = GR_CONV_SUM(sum[m][o]);
+#else
+#ifndef GR_EPILOGUE
+                    if (y_channel == 1 && wide == GR_CONV_PANEL) {
+                        #pragma unroll
+                        for (int m = 0; m < GR_CONV_MR; ++m)
+                            if (start + m >= wanted)
+                                #pragma unroll
+                                for (int v = 0; v < GR_CONV_NV; ++v)
+                                    GR_STORE_V(sum[m][v], out + m * y_pixel + v * GR_CONV_VW);
+                        continue;
+                    }
+#endif
+                    GR_CONV_REAL spill[GR_CONV_MR][GR_CONV_PANEL];
+                    #pragma unroll
+                    for (int m = 0; m < GR_CONV_MR; ++m)
+                        #pragma unroll
+                        for (int v = 0; v < GR_CONV_NV; ++v)
+                            GR_CONV_VSTORE(sum[m][v], spill[m] + v * GR_CONV_VW);
+#endif
+                    if (y_channel == 1) {
+                        for (int m = wanted - start; m < GR_CONV_MR; ++m) {
+                            int o = 0;
+#ifndef GR_CONV_DOT
+                            for (; o + GR_CONV_VW <= wide; o += GR_CONV_VW)
+                                GR_STORE_V(GR_CONV_VLOAD(spill[m] + o), out + m * y_pixel + o);
+#endif
+                            for (; o < wide; ++o)
+                                GR_STORE_S(spill[m][o], out + m * y_pixel + o);
+                        }
+                    } else {
+                        for (int o = 0; o < wide; ++o)
+                            for (int m = wanted - start; m < GR_CONV_MR; ++m)
+                                GR_STORE_S(spill[m][o], out + m * y_pixel + o * y_channel);
+                    }
                 }
             }
-        }
-        __global GR_CONV_OUT *out =
-            y + (line / rows) * y_image + (line % rows) * y_row + (ulong)start * y_pixel;
-#ifndef GR_CONV_HALF_OUT
-        if (y_channel == 1 && first_output + GR_CONV_PANEL <= outputs) {
-            #pragma unroll
-            for (int m = 0; m < GR_CONV_MR; ++m)
-                if (start + m >= wanted)
-                    #pragma unroll
-                    for (int v = 0; v < GR_CONV_NV; ++v)
-                        GR_CONV_VSTORE(sum[m][v], out + m * y_pixel + v * GR_CONV_VW);
-            continue;
-        }
-#endif
-        GR_CONV_REAL spill[GR_CONV_MR][GR_CONV_PANEL];
-        #pragma unroll
-        for (int m = 0; m < GR_CONV_MR; ++m)
-            #pragma unroll
-            for (int v = 0; v < GR_CONV_NV; ++v)
-                GR_CONV_VSTORE(sum[m][v], spill[m] + v * GR_CONV_VW);
-        const int count = min(GR_CONV_PANEL, outputs - first_output);
-        if (y_channel == 1) {
-            for (int m = wanted - start; m < GR_CONV_MR; ++m)
-                for (int o = 0; o < count; ++o)
-                    GR_CONV_STORE(spill[m][o], out, m * y_pixel + o);
-        } else {
-            for (int o = 0; o < count; ++o)
-                for (int m = wanted - start; m < GR_CONV_MR; ++m)
-                    GR_CONV_STORE(spill[m][o], out, m * y_pixel + o * y_channel);
         }
     }
 }
 #endif
 
 #if defined(GR_ENTRY_conv_filter_tile)
-/* Item (slice, tap, panel).  A slice is units [slice * units / slices, ...) of `rows_per_unit` output rows of
- * one image: small enough to stay in the cache while the tiles of the run pass over it.
- * part[slice][tap][tile][m][panel][lane]; tile and panel that would overhang are shifted back, each into
- * slots of its own. */
+/* Item (group, panel, slice): a slice is lines [slice * lines / slices, ...) of the output rows of all images,
+ * taken `group_lines` at a time, so that x and dy stay in the cache while the tiles pass over them.
+ * part[slice][group][tap][tile][m][panel][lane]; tile and panel that would overhang are shifted back, each
+ * into slots of its own. */
 __kernel void GR_NAME(
-    __global const GR_CONV_REAL *x, ulong x_offset, __global const GR_CONV_REAL *dy, ulong dy_offset,
+    __global const GR_CONV_IN *x, ulong x_offset, __global const GR_CONV_REAL *dy, ulong dy_offset,
     __global GR_CONV_REAL *part, ulong part_offset,
-    uint items, uint slices, uint taps, uint taps_w, uint panels, uint units, uint units_per_image,
-    int rows_per_unit, int rows, int width, int outputs, int run, int tiles,
-    ulong x_image, ulong x_row, ulong x_pixel, ulong x_tap_h, ulong x_tap_w, ulong dy_image, ulong dy_row,
-    ulong dy_pixel)
+    uint slices, uint groups, uint panels, uint lines, uint group_lines, int taps_h, int taps_w, int rows,
+    int columns, int outputs, int run, int tiles, int step_h, int step_w, int spacing_h, int shift_h,
+    int shift_w, int height, int width, int channels, int ring_rows, int ring_columns, ulong x_image,
+    ulong x_row, ulong x_pixel, ulong x_channel, ulong x_group, ulong x_step, ulong x_tap_w, ulong dy_image,
+    ulong dy_row, ulong dy_pixel)
 {
-    const uint item = get_global_id(0);
-    if (item >= items)
-        return;
-    const uint panel = item % panels;
-    const uint tap = (item / panels) % taps;
-    const uint slice = item / (panels * taps);
-    const uint begin = (ulong)slice * units / slices;
-    const uint end = (ulong)(slice + 1) * units / slices;
-    x += x_offset + (tap / taps_w) * x_tap_h + (tap % taps_w) * x_tap_w;
-    dy += dy_offset + min((int)panel * GR_CONV_PANEL, outputs - GR_CONV_PANEL);
-    part += part_offset + (ulong)(slice * taps + tap) * tiles * GR_CONV_MR * panels * GR_CONV_PANEL +
-        panel * GR_CONV_PANEL;
+    uint rest = get_global_id(0);
+    const uint panel = rest % panels;
+    rest /= panels;
+    const uint group = rest % groups;
+    const uint slice = rest / groups;
+    const uint line_begin = (ulong)slice * lines / slices;
+    const uint line_end = (ulong)(slice + 1) * lines / slices;
+    x += x_offset + group * x_group;
+    dy += dy_offset + group * outputs + min((int)panel * GR_CONV_PANEL, outputs - GR_CONV_PANEL);
     const ulong slot = panels * GR_CONV_PANEL;
-    for (uint unit = begin; unit < end; ++unit) {
-        const uint image = unit / units_per_image;
-        const int top = (unit % units_per_image) * rows_per_unit;
-        const int bottom = min(top + rows_per_unit, rows);
-        for (int tile = 0; tile < tiles; ++tile) {
-            __global GR_CONV_REAL *target = part + (ulong)tile * GR_CONV_MR * slot;
-            GR_CONV_VEC sum[GR_CONV_MR][GR_CONV_NV];
-            if (unit == begin) {
-                #pragma unroll
-                for (int m = 0; m < GR_CONV_MR; ++m)
-                    #pragma unroll
-                    for (int v = 0; v < GR_CONV_NV; ++v)
-                        sum[m][v] = 0;
-            } else {
-                #pragma unroll
-                for (int m = 0; m < GR_CONV_MR; ++m)
-                    #pragma unroll
-                    for (int v = 0; v < GR_CONV_NV; ++v)
-                        sum[m][v] = GR_CONV_VLOAD(target + m * slot + v * GR_CONV_VW);
-            }
-            for (int row = top; row < bottom; ++row) {
-                __global const GR_CONV_REAL *a =
-                    x + image * x_image + row * x_row + min(tile * GR_CONV_MR, run - GR_CONV_MR);
-                __global const GR_CONV_REAL *b = dy + image * dy_image + row * dy_row;
-                for (int q = 0; q < width; ++q, a += x_pixel, b += dy_pixel) {
-                    GR_CONV_VEC column[GR_CONV_NV];
-                    #pragma unroll
-                    for (int v = 0; v < GR_CONV_NV; ++v)
-                        column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+    part += part_offset + (ulong)(slice * groups + group) * taps_h * taps_w * tiles * GR_CONV_MR * slot +
+        panel * GR_CONV_PANEL;
+#ifdef GR_CONV_RING
+    __local GR_CONV_REAL ring[GR_CONV_RING];
+    const int ring_row = ring_columns * channels;
+    int next = INT_MIN;
+#endif
+    uint count;
+    for (uint line = line_begin; line < line_end; line += count) {
+        const int first_row = line % rows;
+        count = min(min(group_lines, line_end - line), (uint)(rows - first_row));
+        __global const GR_CONV_IN *image = x + (line / rows) * x_image;
+        __global const GR_CONV_REAL *gradient = dy + (line / rows) * dy_image;
+#ifdef GR_CONV_RING
+        if (first_row == 0)
+            next = INT_MIN;
+        GR_CONV_FILL(first_row, (int)count, shift_w)
+#endif
+        for (int i = 0; i < taps_h; ++i) {
+            /* the lines whose filter row i lies in the image */
+            const int shift = i * spacing_h + shift_h;
+            const int begin = max(first_row, shift >= 0 ? 0 : (step_h - 1 - shift) / step_h);
+            const int end =
+                min(first_row + (int)count, shift < height ? (height - 1 - shift) / step_h + 1 : 0);
+            if (begin >= end && line != line_begin)
+                continue;
+            for (int work = 0; work < taps_w * tiles; ++work) {
+                const int j = work / tiles;
+                const int m0 = min((work - j * tiles) * GR_CONV_MR, run - GR_CONV_MR);
+                __global GR_CONV_REAL *target = part + (ulong)(i * taps_w * tiles + work) * GR_CONV_MR * slot;
+                GR_CONV_VEC sum[GR_CONV_MR][GR_CONV_NV];
+                if (line == line_begin) {
                     #pragma unroll
                     for (int m = 0; m < GR_CONV_MR; ++m)
                         #pragma unroll
                         for (int v = 0; v < GR_CONV_NV; ++v)
-                            sum[m][v] += a[m] * column[v];
+                            sum[m][v] = 0;
+                } else {
+                    #pragma unroll
+                    for (int m = 0; m < GR_CONV_MR; ++m)
+                        #pragma unroll
+                        for (int v = 0; v < GR_CONV_NV; ++v)
+                            sum[m][v] = GR_CONV_VLOAD(target + m * slot + v * GR_CONV_VW);
                 }
-            }
-            #pragma unroll
-            for (int m = 0; m < GR_CONV_MR; ++m)
+                for (int p = begin; p < end; ++p) {
+                    const int h = p * step_h + shift;
+#ifdef GR_CONV_RING
+                    __local const GR_CONV_REAL *a = ring + (h - shift_h) % ring_rows * ring_row;
+#else
+                    __global const GR_CONV_REAL *a = image + (ulong)h * x_row + (ulong)shift_w * x_pixel;
+#endif
+                    a += j * x_tap_w + m0;
+                    __global const GR_CONV_REAL *b = gradient + p * dy_row;
+                    for (int q = 0; q < columns; ++q, a += x_step, b += dy_pixel) {
+                        GR_CONV_VEC column[GR_CONV_NV];
+                        #pragma unroll
+                        for (int v = 0; v < GR_CONV_NV; ++v)
+                            column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+                        #pragma unroll
+                        for (int m = 0; m < GR_CONV_MR; ++m)
+                            #pragma unroll
+                            for (int v = 0; v < GR_CONV_NV; ++v)
+                                sum[m][v] += a[m] * column[v];
+                    }
+                }
                 #pragma unroll
-                for (int v = 0; v < GR_CONV_NV; ++v)
-                    GR_CONV_VSTORE(sum[m][v], target + m * slot + v * GR_CONV_VW);
-        }
-    }
-}
-#endif
-
-#if defined(GR_ENTRY_conv_filter_total)
-/* dw[tap][k][o] is the sum over the slices of part; element (tap, k, o) lies where conv_filter_tile put it.
- * dy had `span` channels there.  conv_plain_filter uses it with tile_rows = run and panel_width = outputs, so
- * that nothing is shifted. */
-__kernel void GR_NAME(
-    __global const GR_CONV_REAL *part, ulong part_offset, __global GR_CONV_OUT *dw, ulong dw_offset,
-    ulong count, ulong per_item, uint slices, int run, int outputs, int span, int tile_rows, int tiles,
-    int panel_width, int panels)
-{
-    const ulong begin = get_global_id(0) * per_item;
-    const ulong end = min(begin + per_item, count);
-    const ulong line = (ulong)panels * panel_width;
-    const ulong tap_size = line * tiles * tile_rows;
-    const ulong slice_size = (count / ((ulong)run * outputs)) * tap_size;
-    part += part_offset;
-    dw += dw_offset;
-    ulong element = begin;
-    while (element < end) {
-        const int o = element % (uint)outputs;
-        const ulong row = element / (uint)outputs;
-        const int k = row % (uint)run;
-        const int tile = k / tile_rows;
-        const int panel = o / panel_width;
-        const int m = k - min(tile * tile_rows, run - tile_rows);
-        const int lane = o - min(panel * panel_width, span - panel_width);
-        __global const GR_CONV_REAL *source = part + (row / (uint)run) * tap_size +
-            (ulong)(tile * tile_rows + m) * line + panel * panel_width + lane;
-        /* neighbours in the panel need no further division */
-        const int left = min(outputs, (panel + 1) * panel_width) - o;
-        const int count_here = (int)min((ulong)left, end - element);
-        for (int n = 0; n < count_here; ++n) {
-            GR_CONV_REAL sum = 0;
-            for (uint slice = 0; slice < slices; ++slice)
-                sum += source[slice * slice_size + n];
-            GR_CONV_STORE(sum, dw, element + n);
-        }
-        element += count_here;
-    }
-}
-#endif
-
-#if defined(GR_ENTRY_conv_plain)
-__kernel void GR_NAME(
-    __global const GR_CONV_IN *x, ulong x_offset, __global const GR_CONV_IN *w, ulong w_offset,
-    __global GR_CONV_OUT *y, ulong y_offset,
-    ulong count, ulong per_item, int nchw, int height, int width, int channels, int rows, int columns,
-    int outputs, int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w,
-    int top, int left, int inputs_per_group, int outputs_per_group)
-{
-    const ulong begin = get_global_id(0) * per_item;
-    const ulong end = min(begin + per_item, count);
-    const ulong x_channel = nchw ? (ulong)height * width : 1;
-    const ulong x_pixel = nchw ? 1 : channels;
-    w += w_offset;
-    y += y_offset;
-    for (ulong element = begin; element < end; ++element) {
-        ulong rest = element;
-        int o, p, q;
-        if (nchw) {
-            q = rest % (uint)columns;
-            rest /= (uint)columns;
-            p = rest % (uint)rows;
-            rest /= (uint)rows;
-            o = rest % (uint)outputs;
-            rest /= (uint)outputs;
-        } else {
-            o = rest % (uint)outputs;
-            rest /= (uint)outputs;
-            q = rest % (uint)columns;
-            rest /= (uint)columns;
-            p = rest % (uint)rows;
-            rest /= (uint)rows;
-        }
-        __global const GR_CONV_IN *image = x + x_offset + rest * ((ulong)height * width * channels) +
-            (ulong)(o / outputs_per_group) * inputs_per_group * x_channel;
-        GR_CONV_REAL sum = 0;
-        for (int i = 0; i < kernel_h; ++i) {
-            const int h = p * stride_h + i * dilation_h - top;
-            if (h < 0 || h >= height)
-                continue;
-            for (int j = 0; j < kernel_w; ++j) {
-                const int v = q * stride_w + j * dilation_w - left;
-                if (v < 0 || v >= width)
-                    continue;
-                __global const GR_CONV_IN *a = image + ((ulong)h * width + v) * x_pixel;
-                __global const GR_CONV_IN *b = w + (ulong)(i * kernel_w + j) * inputs_per_group * outputs + o;
-                for (int c = 0; c < inputs_per_group; ++c)
-                    sum += GR_CONV_LOAD(a, c * x_channel) * GR_CONV_LOAD(b, (ulong)c * outputs);
+                for (int m = 0; m < GR_CONV_MR; ++m)
+                    #pragma unroll
+                    for (int v = 0; v < GR_CONV_NV; ++v)
+                        GR_CONV_VSTORE(sum[m][v], target + m * slot + v * GR_CONV_VW);
             }
         }
-        GR_CONV_STORE(sum, y, element);
-    }
-}
-#endif
-
-#if defined(GR_ENTRY_conv_plain_input)
-__kernel void GR_NAME(
-    __global const GR_CONV_IN *w, ulong w_offset, __global const GR_CONV_IN *dy, ulong dy_offset,
-    __global GR_CONV_OUT *dx, ulong dx_offset,
-    ulong count, ulong per_item, int nchw, int height, int width, int channels, int rows, int columns,
-    int outputs, int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w,
-    int top, int left, int inputs_per_group, int outputs_per_group)
-{
-    const ulong begin = get_global_id(0) * per_item;
-    const ulong end = min(begin + per_item, count);
-    const ulong dy_channel = nchw ? (ulong)rows * columns : 1;
-    const ulong dy_pixel = nchw ? 1 : outputs;
-    w += w_offset;
-    dx += dx_offset;
-    for (ulong element = begin; element < end; ++element) {
-        ulong rest = element;
-        int c, h, v;
-        if (nchw) {
-            v = rest % (uint)width;
-            rest /= (uint)width;
-            h = rest % (uint)height;
-            rest /= (uint)height;
-            c = rest % (uint)channels;
-            rest /= (uint)channels;
-        } else {
-            c = rest % (uint)channels;
-            rest /= (uint)channels;
-            v = rest % (uint)width;
-            rest /= (uint)width;
-            h = rest % (uint)height;
-            rest /= (uint)height;
-        }
-        const int first_output = (c / inputs_per_group) * outputs_per_group;
-        __global const GR_CONV_IN *image =
-            dy + dy_offset + rest * ((ulong)rows * columns * outputs) + first_output * dy_channel;
-        GR_CONV_REAL sum = 0;
-        for (int i = 0; i < kernel_h; ++i) {
-            const int p = h + top - i * dilation_h;
-            if (p < 0 || p % stride_h || p / stride_h >= rows)
-                continue;
-            for (int j = 0; j < kernel_w; ++j) {
-                const int q = v + left - j * dilation_w;
-                if (q < 0 || q % stride_w || q / stride_w >= columns)
-                    continue;
-                __global const GR_CONV_IN *a =
-                    image + ((ulong)(p / stride_h) * columns + q / stride_w) * dy_pixel;
-                __global const GR_CONV_IN *b =
-                    w + ((ulong)(i * kernel_w + j) * inputs_per_group + c % inputs_per_group) * outputs +
-                    first_output;
-                for (int o = 0; o < outputs_per_group; ++o)
-                    sum += GR_CONV_LOAD(a, o * dy_channel) * GR_CONV_LOAD(b, o);
-            }
-        }
-        GR_CONV_STORE(sum, dx, element);
-    }
-}
-#endif
-
-#if defined(GR_ENTRY_conv_plain_filter)
-/* part[slice][i][j][c][o]: sums over output rows [slice * lines / slices, ...) of all images. */
-__kernel void GR_NAME(
-    __global const GR_CONV_IN *x, ulong x_offset, __global const GR_CONV_IN *dy, ulong dy_offset,
-    __global GR_CONV_REAL *part, ulong part_offset,
-    ulong count, ulong per_item, uint slices, uint lines, int nchw, int height, int width, int channels,
-    int rows, int columns, int outputs, int kernel_h, int kernel_w, int stride_h, int stride_w,
-    int dilation_h, int dilation_w, int top, int left, int inputs_per_group, int outputs_per_group)
-{
-    const ulong begin = get_global_id(0) * per_item;
-    const ulong end = min(begin + per_item, count * slices);
-    const ulong x_channel = nchw ? (ulong)height * width : 1;
-    const ulong x_pixel = nchw ? 1 : channels;
-    const ulong dy_channel = nchw ? (ulong)rows * columns : 1;
-    const ulong dy_pixel = nchw ? 1 : outputs;
-    part += part_offset;
-    for (ulong element = begin; element < end; ++element) {
-        ulong rest = element;
-        const int o = rest % (uint)outputs;
-        rest /= (uint)outputs;
-        const int c = rest % (uint)inputs_per_group;
-        rest /= (uint)inputs_per_group;
-        const int j = rest % (uint)kernel_w;
-        rest /= (uint)kernel_w;
-        const int i = rest % (uint)kernel_h;
-        const ulong slice = rest / (uint)kernel_h;
-        const uint last = (slice + 1) * lines / slices;
-        __global const GR_CONV_IN *a0 = x + x_offset +
-            ((ulong)(o / outputs_per_group) * inputs_per_group + c) * x_channel;
-        __global const GR_CONV_IN *b0 = dy + dy_offset + o * dy_channel;
-        GR_CONV_REAL sum = 0;
-        for (uint line = slice * lines / slices; line < last; ++line) {
-            const int p = line % (uint)rows;
-            const ulong image = line / (uint)rows;
-            const int h = p * stride_h + i * dilation_h - top;
-            if (h < 0 || h >= height)
-                continue;
-            __global const GR_CONV_IN *a =
-                a0 + image * ((ulong)height * width * channels) + (ulong)h * width * x_pixel;
-            __global const GR_CONV_IN *b =
-                b0 + image * ((ulong)rows * columns * outputs) + (ulong)p * columns * dy_pixel;
-            for (int q = 0; q < columns; ++q) {
-                const int v = q * stride_w + j * dilation_w - left;
-                if (v >= 0 && v < width)
-                    sum += GR_CONV_LOAD(a, v * x_pixel) * GR_CONV_LOAD(b, q * dy_pixel);
-            }
-        }
-        part[element] = sum;
     }
 }
 #endif
@@ -528,13 +479,27 @@ __kernel void GR_NAME(
 #undef GR_CONV_VEC
 #undef GR_CONV_VLOAD
 #undef GR_CONV_VSTORE
+#undef GR_CONV_VSTORE_OUT
 #undef GR_CONV_PANEL
 #undef GR_CONV_IN
 #undef GR_CONV_OUT
 #undef GR_CONV_LOAD
 #undef GR_CONV_STORE
+#undef GR_CONV_SPACE
+#undef GR_CONV_FILL
+#undef GR_CONV_SUM2
+#undef GR_CONV_SUM4
+#undef GR_CONV_SUM8
+#undef GR_CONV_SUM16
+#undef GR_CONV_SUM
+#undef OUT_TYPE
+#undef GR_STORE_V
+#undef GR_STORE_S
+#undef GR_EPI_PARAMS
+#undef GR_EPI_BEGIN
+#undef GR_EPILOGUE
 #ifdef GR_CONV_OWN_NAME
 #undef GR_CONV_OWN_NAME
 #undef GR_NAME
-#undef GR_ENTRY_conv_plain
+#undef GR_ENTRY_conv_tile
 #endif
