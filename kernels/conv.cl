@@ -16,9 +16,9 @@
  * at both ends; else they read the source as it lies, and every pixel that a tap reads must be there.  All want
  * local size 1.
  *
- * Epilogue: conv_tile stores through GR_STORE_V(v, at), a vector of GR_CONV_VW outputs, and GR_STORE_S(v, at),
- * one; `at` counts elements of the output.  Who defines them may define GR_EPI_PARAMS (parameters, each with a
- * comma before it), GR_EPI_BEGIN (statements), OUT_TYPE (of y), and defines GR_EPILOGUE.
+ * Epilogue: conv_tile stores through GR_STORE_V(v, at), a vector of W outputs, and GR_STORE_S(v, at), one; `at`
+ * counts elements of the output.  Who defines GR_EPILOGUE before this text defines them, OUT_TYPE,
+ * GR_EPI_PARAMS and GR_EPI_BEGIN, to store something else than the sums (see kernels/README.md).
  *
  * Assumes: sizes of single dimensions fit an int; in conv_tile a row has at least GR_CONV_MR pixels, in
  * conv_filter_tile a run has at least GR_CONV_MR elements and dy at least one panel of channels in a group (the
@@ -30,10 +30,10 @@
  *   GR_CONV_PIXEL     conv_tile: elements from one pixel of a tile to the next, where the taps read
  *   GR_CONV_RING      elements of the ring
  * Tunables:
- *   GR_CONV_VW        vector width, 2, 4, 8 or 16
+ *   W                 vector width, 2, 4, 8 or 16
  *   GR_CONV_NV        vectors of a panel
  *   GR_CONV_MR        rows of a register tile; MR * NV accumulators and NV more should fit the registers
- *   GR_CONV_DOT       outputs of a tile of dot products, 1 to 4; runs are multiples of VW then
+ *   GR_CONV_DOT       outputs of a tile of dot products, 1 to 4; runs are multiples of W then
  */
 #ifndef GR_CONV_REAL
 #define GR_CONV_REAL float
@@ -41,8 +41,8 @@
 #ifndef GR_CONV_PIXEL
 #define GR_CONV_PIXEL 1
 #endif
-#ifndef GR_CONV_VW
-#define GR_CONV_VW 8
+#ifndef W
+#define W 8
 #endif
 #ifndef GR_CONV_NV
 #define GR_CONV_NV 2
@@ -62,10 +62,10 @@
 
 #define GR_CONV_CAT_(a, b) a##b
 #define GR_CONV_CAT(a, b) GR_CONV_CAT_(a, b)
-#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, GR_CONV_VW)
-#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, GR_CONV_VW)(0, p)
-#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, GR_CONV_VW)(v, 0, p)
-#define GR_CONV_PANEL (GR_CONV_NV * GR_CONV_VW)
+#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, W)
+#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, W)(0, p)
+#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, W)(v, 0, p)
+#define GR_CONV_PANEL (GR_CONV_NV * W)
 #ifdef GR_CONV_HALF_IN
 #define GR_CONV_IN half
 #define GR_CONV_LOAD(p, k) vload_half(k, p)
@@ -76,25 +76,18 @@
 #ifdef GR_CONV_HALF_OUT
 #define GR_CONV_OUT half
 #define GR_CONV_STORE(v, p, k) vstore_half_rte(v, k, p)
-#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, GR_CONV_VW), _rte)(v, 0, p)
+#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, W), _rte)(v, 0, p)
 #else
 #define GR_CONV_OUT GR_CONV_REAL
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
 #define GR_CONV_VSTORE_OUT(v, p) GR_CONV_VSTORE(v, p)
 #endif
-#ifndef OUT_TYPE
+#define GR_OUT y
+#ifndef GR_EPILOGUE
 #define OUT_TYPE GR_CONV_OUT
-#endif
-#ifndef GR_STORE_V
-#define GR_STORE_V(v, at) GR_CONV_VSTORE_OUT(v, y + (at))
-#endif
-#ifndef GR_STORE_S
-#define GR_STORE_S(v, at) GR_CONV_STORE(v, y, at)
-#endif
-#ifndef GR_EPI_PARAMS
+#define GR_STORE_V(v, at) GR_CONV_VSTORE_OUT(v, GR_OUT + (at))
+#define GR_STORE_S(v, at) GR_CONV_STORE(v, GR_OUT, at)
 #define GR_EPI_PARAMS
-#endif
-#ifndef GR_EPI_BEGIN
 #define GR_EPI_BEGIN
 #endif
 #ifdef GR_CONV_RING
@@ -103,54 +96,13 @@
 #define GR_CONV_SPACE __global
 #endif
 
-#if defined(GR_ENTRY_conv_halo)
-#define GR_NAME conv_halo
-#elif defined(GR_ENTRY_conv_pack)
-#define GR_NAME conv_pack
-#elif defined(GR_ENTRY_conv_tile)
-#define GR_NAME conv_tile
-#elif defined(GR_ENTRY_conv_filter_tile)
-#define GR_NAME conv_filter_tile
-#elif defined(GR_ENTRY_conv_filter_total)
-#define GR_NAME conv_filter_total
-#elif defined(GR_ENTRY_conv_plain_input)
-#define GR_NAME conv_plain_input
-#elif defined(GR_ENTRY_conv_plain_filter)
-#define GR_NAME conv_plain_filter
-#else
-#define GR_NAME conv_plain
-#define GR_ENTRY_conv_plain 1
-#endif
-#endif
-
-#define GR_CONV_CAT_(a, b) a##b
-#define GR_CONV_CAT(a, b) GR_CONV_CAT_(a, b)
-#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, GR_CONV_VW)
-#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, GR_CONV_VW)(0, p)
-#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, GR_CONV_VW)(v, 0, p)
-#define GR_CONV_PANEL (GR_CONV_NV * GR_CONV_VW)
-#ifdef GR_CONV_HALF_IN
-#define GR_CONV_IN half
-#define GR_CONV_LOAD(p, k) vload_half(k, p)
-#else
-#define GR_CONV_IN GR_CONV_REAL
-#define GR_CONV_LOAD(p, k) ((p)[k])
-#endif
-#ifdef GR_CONV_HALF_OUT
-#define GR_CONV_OUT half
-#define GR_CONV_STORE(v, p, k) vstore_half_rte(v, k, p)
-#else
-#define GR_CONV_OUT GR_CONV_REAL
-#define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
-#endif
-
 #ifdef GR_CONV_DOT
 /* The sum of a vector's lanes, by halves. */
 #define GR_CONV_SUM2(v) ((v).lo + (v).hi)
 #define GR_CONV_SUM4(v) GR_CONV_SUM2((v).lo + (v).hi)
 #define GR_CONV_SUM8(v) GR_CONV_SUM4((v).lo + (v).hi)
 #define GR_CONV_SUM16(v) GR_CONV_SUM8((v).lo + (v).hi)
-#define GR_CONV_SUM(v) GR_CONV_CAT(GR_CONV_SUM, GR_CONV_VW)(v)
+#define GR_CONV_SUM(v) GR_CONV_CAT(GR_CONV_SUM, W)(v)
 #endif
 
 #if defined(GR_CONV_RING)
@@ -172,7 +124,7 @@ static inline void GR_CONV_CAT(GR_NAME, _row)(
 #ifndef GR_CONV_HALF_IN
     if (channel_stride == 1 && pixel_stride == (ulong)channels) {
         int k = 0;
-        for (; k + GR_CONV_VW <= count; k += GR_CONV_VW)
+        for (; k + W <= count; k += W)
             GR_CONV_VSTORE(GR_CONV_VLOAD(from + k), to + k);
         for (; k < count; ++k)
             to[k] = from[k];
@@ -291,11 +243,11 @@ __kernel void GR_NAME(
                         for (int j = 0; j < taps_w; ++j) {
                             GR_CONV_SPACE const GR_CONV_REAL *a = corner + j * x_tap_w;
 #ifdef GR_CONV_DOT
-                            for (int k = 0; k < run; k += GR_CONV_VW, b += GR_CONV_DOT * GR_CONV_VW) {
+                            for (int k = 0; k < run; k += W, b += GR_CONV_DOT * W) {
                                 GR_CONV_VEC column[GR_CONV_DOT];
                                 #pragma unroll
                                 for (int o = 0; o < GR_CONV_DOT; ++o)
-                                    column[o] = GR_CONV_VLOAD(b + o * GR_CONV_VW);
+                                    column[o] = GR_CONV_VLOAD(b + o * W);
                                 #pragma unroll
                                 for (int m = 0; m < GR_CONV_MR; ++m) {
                                     const GR_CONV_VEC pixel = GR_CONV_VLOAD(a + m * GR_CONV_PIXEL + k);
@@ -309,7 +261,7 @@ __kernel void GR_NAME(
                                 GR_CONV_VEC column[GR_CONV_NV];
                                 #pragma unroll
                                 for (int v = 0; v < GR_CONV_NV; ++v)
-                                    column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+                                    column[v] = GR_CONV_VLOAD(b + v * W);
                                 #pragma unroll
                                 for (int m = 0; m < GR_CONV_MR; ++m)
                                     #pragma unroll
@@ -336,7 +288,7 @@ __kernel void GR_NAME(
                             if (start + m >= wanted)
                                 #pragma unroll
                                 for (int v = 0; v < GR_CONV_NV; ++v)
-                                    GR_STORE_V(sum[m][v], out + m * y_pixel + v * GR_CONV_VW);
+                                    GR_STORE_V(sum[m][v], out + m * y_pixel + v * W);
                         continue;
                     }
 #endif
@@ -345,13 +297,13 @@ __kernel void GR_NAME(
                     for (int m = 0; m < GR_CONV_MR; ++m)
                         #pragma unroll
                         for (int v = 0; v < GR_CONV_NV; ++v)
-                            GR_CONV_VSTORE(sum[m][v], spill[m] + v * GR_CONV_VW);
+                            GR_CONV_VSTORE(sum[m][v], spill[m] + v * W);
 #endif
                     if (y_channel == 1) {
                         for (int m = wanted - start; m < GR_CONV_MR; ++m) {
                             int o = 0;
 #ifndef GR_CONV_DOT
-                            for (; o + GR_CONV_VW <= wide; o += GR_CONV_VW)
+                            for (; o + W <= wide; o += W)
                                 GR_STORE_V(GR_CONV_VLOAD(spill[m] + o), out + m * y_pixel + o);
 #endif
                             for (; o < wide; ++o)
@@ -435,7 +387,7 @@ __kernel void GR_NAME(
                     for (int m = 0; m < GR_CONV_MR; ++m)
                         #pragma unroll
                         for (int v = 0; v < GR_CONV_NV; ++v)
-                            sum[m][v] = GR_CONV_VLOAD(target + m * slot + v * GR_CONV_VW);
+                            sum[m][v] = GR_CONV_VLOAD(target + m * slot + v * W);
                 }
                 for (int p = begin; p < end; ++p) {
                     const int h = p * step_h + shift;
@@ -450,7 +402,7 @@ __kernel void GR_NAME(
                         GR_CONV_VEC column[GR_CONV_NV];
                         #pragma unroll
                         for (int v = 0; v < GR_CONV_NV; ++v)
-                            column[v] = GR_CONV_VLOAD(b + v * GR_CONV_VW);
+                            column[v] = GR_CONV_VLOAD(b + v * W);
                         #pragma unroll
                         for (int m = 0; m < GR_CONV_MR; ++m)
                             #pragma unroll
@@ -462,7 +414,7 @@ __kernel void GR_NAME(
                 for (int m = 0; m < GR_CONV_MR; ++m)
                     #pragma unroll
                     for (int v = 0; v < GR_CONV_NV; ++v)
-                        GR_CONV_VSTORE(sum[m][v], target + m * slot + v * GR_CONV_VW);
+                        GR_CONV_VSTORE(sum[m][v], target + m * slot + v * W);
             }
         }
     }
@@ -471,7 +423,7 @@ __kernel void GR_NAME(
 
 #undef GR_CONV_REAL
 #undef GR_CONV_PIXEL
-#undef GR_CONV_VW
+#undef W
 #undef GR_CONV_NV
 #undef GR_CONV_MR
 #undef GR_CONV_CAT_
@@ -492,12 +444,14 @@ __kernel void GR_NAME(
 #undef GR_CONV_SUM8
 #undef GR_CONV_SUM16
 #undef GR_CONV_SUM
+#undef GR_OUT
+#ifndef GR_EPILOGUE
 #undef OUT_TYPE
 #undef GR_STORE_V
 #undef GR_STORE_S
 #undef GR_EPI_PARAMS
 #undef GR_EPI_BEGIN
-#undef GR_EPILOGUE
+#endif
 #ifdef GR_CONV_OWN_NAME
 #undef GR_CONV_OWN_NAME
 #undef GR_NAME

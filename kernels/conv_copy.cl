@@ -2,7 +2,7 @@
  *
  * Entries, one a text, selected by GR_ENTRY_<entry>:
  *   conv_halo           copy to contiguous NHWC with a halo of zeros; also changes layout and half to float
- *   conv_pack           copy a filter to panels of GR_CONV_NV * GR_CONV_VW output channels, padded with zeros
+ *   conv_pack           copy a filter to panels of GR_CONV_NV * W output channels, padded with zeros
  *   conv_pack_dot       copy a filter of few outputs to vectors of inputs
  *   conv_filter_total   sum of the slices that conv_filter_tile, conv_plain_filter and depthwise_filter left
  * Offsets are in elements; an image is x[n][h][w][c] or x[n][c][h][w], as strides say, a filter w[i][j][c][o].
@@ -11,14 +11,14 @@
  *   GR_CONV_HALF_IN   source elements are half
  *   GR_CONV_HALF_OUT  result elements are half
  * Tunables, which have to be those of the tile kernel that reads the packed filter:
- *   GR_CONV_VW        vector width, 2, 4, 8 or 16
+ *   W                 vector width, 2, 4, 8 or 16
  *   GR_CONV_NV        vectors of a panel
  */
 #ifndef GR_CONV_REAL
 #define GR_CONV_REAL float
 #endif
-#ifndef GR_CONV_VW
-#define GR_CONV_VW 8
+#ifndef W
+#define W 8
 #endif
 #ifndef GR_CONV_NV
 #define GR_CONV_NV 2
@@ -39,10 +39,10 @@
 
 #define GR_CONV_CAT_(a, b) a##b
 #define GR_CONV_CAT(a, b) GR_CONV_CAT_(a, b)
-#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, GR_CONV_VW)
-#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, GR_CONV_VW)(0, p)
-#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, GR_CONV_VW)(v, 0, p)
-#define GR_CONV_PANEL (GR_CONV_NV * GR_CONV_VW)
+#define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, W)
+#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, W)(0, p)
+#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, W)(v, 0, p)
+#define GR_CONV_PANEL (GR_CONV_NV * W)
 #ifdef GR_CONV_HALF_IN
 #define GR_CONV_IN half
 #define GR_CONV_LOAD(p, k) vload_half(k, p)
@@ -53,7 +53,7 @@
 #ifdef GR_CONV_HALF_OUT
 #define GR_CONV_OUT half
 #define GR_CONV_STORE(v, p, k) vstore_half_rte(v, k, p)
-#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, GR_CONV_VW), _rte)(v, 0, p)
+#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, W), _rte)(v, 0, p)
 #else
 #define GR_CONV_OUT GR_CONV_REAL
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
@@ -137,8 +137,8 @@ __kernel void GR_NAME(
 #endif
 
 #if defined(GR_ENTRY_conv_pack_dot)
-/* to[i][j][c / VW][o][lane] is from[base + i * s_i + j * s_j + c * s_c + o * s_o] for o < outputs and
- * c = (c / VW) * VW + lane.  An item copies one (i, j). */
+/* to[i][j][c / W][o][lane] is from[base + i * s_i + j * s_j + c * s_c + o * s_o] for o < outputs and
+ * c = (c / W) * W + lane.  An item copies one (i, j). */
 __kernel void GR_NAME(
     __global const GR_CONV_IN *from, ulong from_offset, __global GR_CONV_REAL *to, ulong to_offset,
     int taps_w, int inputs, int outputs, long base, long s_i, long s_j, long s_c, long s_o, ulong to_base)
@@ -148,7 +148,7 @@ __kernel void GR_NAME(
     to += to_offset + to_base + (ulong)tap * inputs * outputs;
     for (int o = 0; o < outputs; ++o)
         for (int c = 0; c < inputs; ++c)
-            to[(c / GR_CONV_VW * outputs + o) * GR_CONV_VW + c % GR_CONV_VW] =
+            to[(c / W * outputs + o) * W + c % W] =
                 GR_CONV_LOAD(from, c * s_c + o * s_o);
 }
 #endif
@@ -185,7 +185,7 @@ __kernel void GR_NAME(
         const int left = min(outputs, (panel + 1) * panel_width) - o;
         const int here = (int)min((ulong)left, end - element);
         int n = 0;
-        for (; n + GR_CONV_VW <= here; n += GR_CONV_VW) {
+        for (; n + W <= here; n += W) {
             GR_CONV_VEC sum = 0;
             for (uint slice = 0; slice < slices; ++slice)
                 sum += GR_CONV_VLOAD(source + slice * slice_size + n);
@@ -203,7 +203,7 @@ __kernel void GR_NAME(
 #endif
 
 #undef GR_CONV_REAL
-#undef GR_CONV_VW
+#undef W
 #undef GR_CONV_NV
 #undef GR_CONV_CAT_
 #undef GR_CONV_CAT

@@ -11,6 +11,7 @@
  *   GR_CONV_REAL      float or double: what is computed in
  *   GR_CONV_HALF_IN   source elements are half
  *   GR_CONV_HALF_OUT  result elements are half
+ * Epilogue: the first two store through GR_STORE_S(v, at), as conv.cl says.
  */
 #ifndef GR_CONV_REAL
 #define GR_CONV_REAL float
@@ -41,15 +42,23 @@
 #define GR_CONV_OUT GR_CONV_REAL
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
 #endif
+#define GR_OUT y
+#ifndef GR_EPILOGUE
+#define OUT_TYPE GR_CONV_OUT
+#define GR_STORE_S(v, at) GR_CONV_STORE(v, GR_OUT, at)
+#define GR_EPI_PARAMS
+#define GR_EPI_BEGIN
+#endif
 
 #if defined(GR_ENTRY_conv_plain)
 __kernel void GR_NAME(
     __global const GR_CONV_IN *x, ulong x_offset, __global const GR_CONV_IN *w, ulong w_offset,
-    __global GR_CONV_OUT *y, ulong y_offset,
+    __global OUT_TYPE *y, ulong y_offset,
     ulong count, ulong per_item, int nchw, int height, int width, int channels, int rows, int columns,
     int outputs, int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w,
-    int top, int left, int inputs_per_group, int outputs_per_group)
+    int top, int left, int inputs_per_group, int outputs_per_group GR_EPI_PARAMS)
 {
+    GR_EPI_BEGIN
     const ulong begin = get_global_id(0) * per_item;
     const ulong end = min(begin + per_item, count);
     const ulong x_channel = nchw ? (ulong)height * width : 1;
@@ -91,7 +100,7 @@ __kernel void GR_NAME(
                     sum += GR_CONV_LOAD(a, c * x_channel) * GR_CONV_LOAD(b, (ulong)c * outputs);
             }
         }
-        GR_CONV_STORE(sum, y, element);
+        GR_STORE_S(sum, element);
     }
 }
 #endif
@@ -99,17 +108,18 @@ __kernel void GR_NAME(
 #if defined(GR_ENTRY_conv_plain_input)
 __kernel void GR_NAME(
     __global const GR_CONV_IN *w, ulong w_offset, __global const GR_CONV_IN *dy, ulong dy_offset,
-    __global GR_CONV_OUT *dx, ulong dx_offset,
+    __global OUT_TYPE *y, ulong y_offset,
     ulong count, ulong per_item, int nchw, int height, int width, int channels, int rows, int columns,
     int outputs, int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int dilation_w,
-    int top, int left, int inputs_per_group, int outputs_per_group)
+    int top, int left, int inputs_per_group, int outputs_per_group GR_EPI_PARAMS)
 {
+    GR_EPI_BEGIN
     const ulong begin = get_global_id(0) * per_item;
     const ulong end = min(begin + per_item, count);
     const ulong dy_channel = nchw ? (ulong)rows * columns : 1;
     const ulong dy_pixel = nchw ? 1 : outputs;
     w += w_offset;
-    dx += dx_offset;
+    y += y_offset;
     for (ulong element = begin; element < end; ++element) {
         ulong rest = element;
         int c, h, v;
@@ -149,7 +159,7 @@ __kernel void GR_NAME(
                     sum += GR_CONV_LOAD(a, o * dy_channel) * GR_CONV_LOAD(b, o);
             }
         }
-        GR_CONV_STORE(sum, dx, element);
+        GR_STORE_S(sum, element);
     }
 }
 #endif
@@ -211,6 +221,13 @@ __kernel void GR_NAME(
 #undef GR_CONV_OUT
 #undef GR_CONV_LOAD
 #undef GR_CONV_STORE
+#undef GR_OUT
+#ifndef GR_EPILOGUE
+#undef OUT_TYPE
+#undef GR_STORE_S
+#undef GR_EPI_PARAMS
+#undef GR_EPI_BEGIN
+#endif
 #ifdef GR_CONV_OWN_NAME
 #undef GR_CONV_OWN_NAME
 #undef GR_NAME
