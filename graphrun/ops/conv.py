@@ -153,14 +153,15 @@ _FILES = ("conv.cl", "conv_copy.cl", "conv_plain.cl")
 
 conv2d_op = register(
     OpDef(
-        "conv2d", _conv2d_rule, host.conv2d, Kernel("conv", plan_conv2d, _FILES), _conv2d_gradient,
+        "conv2d", _conv2d_rule, host.conv2d, Kernel("conv", plan_conv2d, _FILES, epilogue=True),
+        _conv2d_gradient,
         node_name="Conv2D", onnx="Conv", input_names=("input", "filter"),
     )
 )  # fmt: skip
 conv2d_backprop_input_op = register(
     OpDef(
         "conv2d_backprop_input", _backprop_input_rule, host.conv2d_backprop_input,
-        Kernel("conv", plan_conv2d_backprop_input, _FILES), _backprop_input_gradient,
+        Kernel("conv", plan_conv2d_backprop_input, _FILES, epilogue=True), _backprop_input_gradient,
         value_attrs=("shape",), node_name="Conv2DBackpropInput", onnx="ConvTranspose",
         input_names=("filter", "output's gradient"),
     )

@@ -1,9 +1,9 @@
 """Plans of conv2d and its gradients (``kernels/conv.cl``).
 
 On a CPU a register tile of some pixels times one panel of output channels runs over images and over filters
-that were packed into panels.  Where padding, the layout or half precision is in the way, the rows of the image
-that a tile reads are first gathered into a ring of rows in local memory.  The gradient of the input is the
-same kernel: with stride s, the input pixels of one remainder modulo s see a plain convolution of ``dy`` with
+that were packed into panels.  Where padding, the layout or half precision is in the way, the rows that a tile
+reads are first gathered into a ring of rows in local memory.  The gradient of the input is the same kernel:
+with stride s, the input pixels of one remainder modulo s see a plain convolution of ``dy`` with
 every s-th filter pixel, so it is one launch for each of the remainders (phases).
 """
 
@@ -107,9 +107,7 @@ def plan_conv2d(
         Taps(c.kernel, 0, 1, c.dilation, -c.before),
     )
     inputs, outputs, co = case.inputs_per_group, case.outputs_per_group, case.outputs
-    filters = _Filter(
-        ("in", 1), 0, (outputs, c.kernel * inputs * co, inputs * co, co, 1), inputs, outputs
-    )
+    filters = _Filter(("in", 1), 0, (outputs, c.kernel * inputs * co, inputs * co, co, 1), inputs, outputs)
     grid = Grid(r.output, c.output, r.stride, c.stride)
     target = _Target(0, case.strides(r.output, c.output, co))
     launches = _convolve(case, scratch, source, grid, taps, filters, target, c.output)
@@ -192,7 +190,7 @@ def _convolve(
     case: Case, scratch: Scratch, source: Source, grid: Grid, taps: tuple[Taps, Taps], filters: _Filter,
     target: _Target, shortest: int,
 ) -> list[Launch]:  # fmt: skip
-    """Pack a filter where that helps and convolve; rows that share kernels have `shortest` pixels at least."""
+    """Pack a filter where that helps and convolve; no row of any phase has less than `shortest` pixels."""
     th, tw = taps
     launches: list[Launch] = []
     dot = _dot_tile(case, source, filters, shortest)
@@ -230,7 +228,8 @@ class _Weights(NamedTuple):
 
 
 def _weights(
-    case: Case, scratch: Scratch, filters: _Filter, taps: tuple[Taps, Taps], tile: Tile, panels: int, dot: bool
+    case: Case, scratch: Scratch, filters: _Filter, taps: tuple[Taps, Taps], tile: Tile, panels: int,
+    dot: bool,
 ) -> tuple[_Weights, list[Launch]]:  # fmt: skip
     th, tw = taps
     count = th.number * tw.number

@@ -56,9 +56,7 @@ def plan_filter(case: Case, tiled: bool) -> KernelPlan:
         span = all_outputs // case.groups
         gradient = scratch.new(case.images * r.output * c.output * all_outputs)
         size = (r.output, c.output)
-        launches.append(
-            halo_launch(case, ("in", 1), gradient, size, size, (0, 0), case.outputs, all_outputs)
-        )
+        launches.append(halo_launch(case, ("in", 1), gradient, size, size, (0, 0), case.outputs, all_outputs))
     panels = -(-span // tile.panel)
     tiles = -(-run // tile.rows)
     lines = case.images * r.output

@@ -84,10 +84,8 @@ class Ring(NamedTuple):
         return (min(pixels, self.all_columns) - 1) * self.step_w + self.reach_w if self.size else 0
 
 
-def ring_of(
-    case: Case, source: Source, grid: Grid, taps: tuple[Taps, Taps], tile_rows: int
-) -> Ring | None:
-    """The ring that `grid` needs, one of size 0 where the source can be read as it lies, None if too large."""
+def ring_of(case: Case, source: Source, grid: Grid, taps: tuple[Taps, Taps], tile_rows: int) -> Ring | None:
+    """The ring that `grid` needs; of size 0 where the source is read as it lies, None if it is too large."""
     th, tw = taps
     last = tw.shift + (grid.columns - 1) * grid.step_w + tw.reach - 1
     if not th.number * tw.number:
@@ -110,5 +108,12 @@ def ring_of(
     while lines < min(grid.rows, 64) and size(blocks, lines + 1) <= most:
         lines += 1
     return Ring(
-        size(blocks, 1), -(-tiles // blocks), lines, th.reach, tw.reach, grid.step_h, grid.step_w, grid.columns
+        size(blocks, 1),
+        -(-tiles // blocks),
+        lines,
+        th.reach,
+        tw.reach,
+        grid.step_h,
+        grid.step_w,
+        grid.columns,
     )
