@@ -87,7 +87,7 @@ def _no_rule(*specs: Spec, **attrs: Any) -> Any:
 
 
 FUSED = OpDef("fused", _no_rule, None)
-_COPY = Expr("a", flops=0)
+COPY_EXPR = Expr("a", flops=0)
 
 
 def fuse(program: Program) -> Program:
@@ -201,7 +201,7 @@ def _build(region: Region, regions: Regions) -> tuple[Node, list[Value]]:
 
 def view_group(m: AffineMap, dtype: DType) -> Group:
     """A group that materializes a view."""
-    instruction = Instruction("view", _COPY, {}, (("in", 0),), (dtype,), dtype)
+    instruction = Instruction("view", COPY_EXPR, {}, (("in", 0),), (dtype,), dtype)
     return Group((instruction,), (collapse(m),), "view")
 
 

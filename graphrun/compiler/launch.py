@@ -10,17 +10,19 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from graphrun.compiler import codegen
+from graphrun.compiler.codegen import EPILOGUE_MACROS, epilogue_args, epilogue_text
 from graphrun.compiler.codegen.rows import GPU_GROUP as ROWS_GROUP
 from graphrun.compiler.codegen.rows import SCRATCH_BYTES, row_kernel, row_literals
+from graphrun.compiler.epilogue import Epilogue
 from graphrun.compiler.fusion import Group
 from graphrun.compiler.ir import Node, attrs_key
 from graphrun.compiler.rows import RowGroup
 from graphrun.dtypes import DType
-from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, Launch, Reduce
+from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, KernelPlan, Launch, Reduce
 from graphrun.kernel_files import kernel_source
 from graphrun.shapes import normalize_axes, num_elements
 
@@ -204,18 +206,56 @@ def _launches(node: Node, capabilities: Capabilities, readers: tuple[int, ...]) 
         more = {"readers": readers} if descriptor.packs and readers else {}
         plan = descriptor.plan(node.input_specs, node.specs, node.attrs, capabilities, **more)
         assert plan is not None, "placement asked the same question"
-        launches = [_file_launch(node, launch) for launch in plan.launches]
-        if launches and plan.flops:
-            last = launches[-1]
-            launches[-1] = KernelLaunch(
-                last.name, last.text, last.args, last.global_size, last.local_size, last.label, plan.flops
-            )
-        packs = [
-            PackLaunches(j, p.source[1], [_file_launch(node, x) for x in p.launches], p.size_bytes, p.key)
-            for j, p in enumerate(plan.packs)
-        ]
-        return launches, plan.scratch_bytes, packs
+        launches = [_file_launch(node.op.name, launch) for launch in plan.launches]
+        return _with_flops(launches, plan.flops), plan.scratch_bytes, _pack_launches(node.op.name, plan)
     raise AssertionError(f"{node.op.name} has no launch of its own")
+
+
+def _with_flops(launches: list[KernelLaunch], flops: int) -> list[KernelLaunch]:
+    return [*launches[:-1], replace(launches[-1], flops=flops)] if launches and flops else launches
+
+
+def _pack_launches(name: str, plan: KernelPlan) -> list[PackLaunches]:
+    return [
+        PackLaunches(j, p.source[1], [_file_launch(name, x) for x in p.launches], p.size_bytes, p.key)
+        for j, p in enumerate(plan.packs)
+    ]
+
+
+def epilogue_plan(node: Node, capabilities: Capabilities, readers: tuple[int, ...]) -> KernelPlan:
+    """What the kernels under an epilogue launch."""
+    e: Epilogue = node.attrs["epilogue"]
+    specs = node.input_specs[: e.count]
+    descriptor = e.op.descriptor(specs, e.attrs)
+    assert isinstance(descriptor, Kernel), "the pass asked the same question"
+    more = {"readers": readers} if descriptor.packs and readers else {}
+    plan: KernelPlan | None = descriptor.plan(specs, e.outs(node)[:1], e.attrs, capabilities, True, **more)
+    assert plan is not None, "the pass asked the same question"
+    return plan
+
+
+def epilogue_launches(node: Node, plan: KernelPlan, cache: KernelCache) -> NodeLaunches:
+    """The launches of a kernel with an epilogue."""
+    e: Epilogue = node.attrs["epilogue"]
+    group, position, outs, specs = e.group, e.position, e.outs(node), e.group_specs(node)
+    more = tuple((k, e.input_of(v) if k == "in" else v) for k, v in epilogue_args(group, position, outs))
+    launches = []
+    for number, launch in enumerate(plan.launches):
+        if number not in plan.storing:
+            launches.append(_file_launch(e.op.name, launch))
+            continue
+        lanes = dict(launch.defines).get("W", 1)
+        macros = cache.of(
+            ("epilogue", _group_key(group), position, tuple(specs), tuple(outs), lanes),
+            lambda lanes=lanes: epilogue_text(group, position, specs, outs, lanes),  # type: ignore[misc]
+        )
+        name, text = _file_kernel(launch.file, launch.entry, launch.defines, macros)
+        label = f"{e.op.name}:{launch.entry}:{group.label}"
+        launches.append(
+            KernelLaunch(name, text, (*launch.args, *more), launch.global_size, launch.local_size, label)
+        )
+    flops = sum(i.expr.flops for i in group.instructions) * (num_elements(e.spec.shape) or 0)
+    return _with_flops(launches, plan.flops + flops), plan.scratch_bytes, _pack_launches(e.op.name, plan)
 
 
 def _index_launch(node: Node, descriptor: Index, capabilities: Capabilities) -> KernelLaunch:
@@ -273,20 +313,24 @@ def _reduce_launches(
     ], (splits * outputs * accumulator_bytes,)  # fmt: skip
 
 
-def _file_launch(node: Node, launch: Launch) -> KernelLaunch:
+def _file_launch(op_name: str, launch: Launch) -> KernelLaunch:
     name, text = _file_kernel(launch.file, launch.entry, launch.defines)
     return KernelLaunch(
-        name, text, launch.args, launch.global_size, launch.local_size, f"{node.op.name}:{launch.entry}"
+        name, text, launch.args, launch.global_size, launch.local_size, f"{op_name}:{launch.entry}"
     )
 
 
 @functools.lru_cache(maxsize=256)
-def _file_kernel(file: str, entry: str, given: tuple[tuple[str, Any], ...]) -> tuple[str, str]:
+def _file_kernel(
+    file: str, entry: str, given: tuple[tuple[str, Any], ...], epilogue: str = ""
+) -> tuple[str, str]:
     defines = dict(given)
     defines.setdefault(f"GR_ENTRY_{entry}", 1)
     head = "".join(f"#define {k} {v}\n" for k, v in defines.items())
-    tail = "".join(f"#undef {k}\n" for k in defines)
-    return _named(entry, f"{head}#define GR_NAME GR_KERNEL\n{kernel_source(file)}\n#undef GR_NAME\n{tail}")
+    tail = "".join(f"#undef {k}\n" for k in (*defines, *(EPILOGUE_MACROS if epilogue else ())))
+    return _named(
+        entry, f"{epilogue}{head}#define GR_NAME GR_KERNEL\n{kernel_source(file)}\n#undef GR_NAME\n{tail}"
+    )
 
 
 def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:

@@ -11,12 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from graphrun.compiler.codegen.rows import overwrites
+from graphrun.compiler.epilogue import EPILOGUE, Epilogue
 from graphrun.compiler.fusion import FUSED, view_group
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
     KernelCache,
     KernelLaunch,
     PackLaunches,
+    epilogue_launches,
+    epilogue_plan,
     fused_launch,
     node_launches,
     program_source,
@@ -108,7 +111,7 @@ class _Lowering:
     # -- values -------------------------------------------------------------------------------
 
     def _is_alias(self, node: Node) -> bool:
-        if node.op is FUSED or not runs_kernels(node.device):
+        if node.op in (FUSED, ROWS, EPILOGUE) or not runs_kernels(node.device):
             return False
         maps = [view_map(node, i) for i in range(len(node.specs))]
         return all(m is not None and is_contiguous(m) for m in maps) and bool(maps)
@@ -124,7 +127,7 @@ class _Lowering:
 
     def origin(self, node: Node) -> Origin:
         # A fused group is known to the user by its last operation.
-        op = node.origin.opdef if node.op in (FUSED, ROWS) and node.origin is not None else node.op
+        op = node.origin.opdef if node.op in (FUSED, ROWS, EPILOGUE) and node.origin is not None else node.op
         return Origin(op.name, node.name, node.site)
 
     def new_register(self, spec: Spec) -> int:
@@ -288,6 +291,13 @@ class _Lowering:
             group = node.attrs["group"]
             in_place, out_places = self._shared_places(node, in_places, overwrites(group))
             launches, scratch_bytes = rows_launches(node, group, capabilities, in_place, cache)
+        elif node.op is EPILOGUE:
+            e: Epilogue = node.attrs["epilogue"]
+            kernels = epilogue_plan(node, capabilities, self.readers.get(node, ()))
+            _, out_places = self._shared_places(
+                node, in_places, lambda k, j: e.may_share(k, j, kernels.partial)
+            )
+            launches, scratch_bytes, packs = epilogue_launches(node, kernels, cache)
         else:
             for i, spec in enumerate(node.specs):
                 m = view_map(node, i)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from graphrun.compiler.epilogue import kernel_of
 from graphrun.compiler.ir import CONST, STATE, Node, Program, Value, attrs_key
 from graphrun.device_names import runs_kernels
 from graphrun.graph.descriptor import READERS_FOREVER, Kernel
@@ -32,15 +33,17 @@ def count_readers(program: Program, root: Callable[[Value], Value]) -> dict[Node
     keys: dict[Node, list[Any]] = {}
     counts: dict[Any, int] = {}
     for node in program.nodes:
-        if not runs_kernels(node.device) or node.op.opencl is None:
+        op, given = kernel_of(node)
+        if not runs_kernels(node.device) or op.opencl is None:
             continue
-        descriptor = node.op.descriptor(node.input_specs, node.attrs)
+        specs = node.input_specs if op is node.op else node.input_specs[: node.attrs["epilogue"].count]
+        descriptor = op.descriptor(specs, given)
         if not (isinstance(descriptor, Kernel) and descriptor.packs):
             continue
-        attrs = attrs_key(node.attrs)
+        attrs = attrs_key(given)
         keys[node] = [
-            (root(v), node.device, node.op.name, k, attrs, s)
-            for k, (v, s) in enumerate(zip(node.inputs, node.input_specs, strict=True))
+            (root(v), node.device, op.name, k, attrs, s)
+            for k, (v, s) in enumerate(zip(node.inputs, specs, strict=False))
         ]
         for key in keys[node]:
             counts[key] = counts.get(key, 0) + 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from graphrun.collector import collector_paused
 from graphrun.compiler.cse import cse
+from graphrun.compiler.epilogue import epilogues
 from graphrun.compiler.fold import fold
 from graphrun.compiler.fusion import fuse
 from graphrun.compiler.ir import Program
@@ -121,6 +122,7 @@ def _finish(
         program = done("cse again", cse(program), placed=True)
         program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)
+        program = done("epilogues", epilogues(program, target), placed=True)
     started = time.perf_counter_ns()
     plan = lower(program, target)
     passes_ns["lower"] = time.perf_counter_ns() - started

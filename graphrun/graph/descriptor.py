@@ -185,6 +185,9 @@ class KernelPlan:
     # Which launches store the results, and take an epilogue; None: the last one.
     epilogue_launches: tuple[int, ...] | None = None
     packs: tuple[Pack, ...] = ()
+    # Before the last results stand in output 0, sums that are not whole stand there: it must not lie where an
+    # input of the epilogue does.
+    partial: bool = False
 
     @property
     def storing(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from graphrun.compiler.epilogue import epilogues
 from graphrun.compiler.fusion import fuse
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
@@ -162,7 +163,7 @@ def _built(families: Sequence[str]) -> Builder:
 
 def _plan(device: Any, builder: Builder) -> Plan:
     target = Target(device.name, {device.name: device.capabilities})
-    return lower(fuse(rows(place(builder.program(), target))), target)
+    return lower(epilogues(fuse(rows(place(builder.program(), target))), target), target)
 
 
 def _fingerprint(plan: Plan) -> str:

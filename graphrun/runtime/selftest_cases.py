@@ -127,6 +127,14 @@ def _gemm(b: Builder) -> None:
     b.check(b.op("matmul", x, w, transpose_a=False, transpose_b=True))
 
 
+def _epilogue(b: Builder) -> None:
+    x, w, bias = b.array(_floats(37, 70)), b.array(_floats(70, 35)), b.array(_floats(35))
+    product = b.op("matmul", x, w, transpose_a=False, transpose_b=False)
+    shifted = b.op("add", product, bias)
+    b.check(b.op("tanh", shifted))
+    b.check(shifted)
+
+
 def _conv(b: Builder) -> None:
     attrs = {"strides": (2, 1), "padding": "SAME", "dilations": (1, 1), "data_format": "NHWC"}
     x, w = b.array(_floats(2, 7, 9, 5)), b.array(_floats(3, 3, 5, 18))
@@ -171,18 +179,19 @@ def _copy(b: Builder) -> None:
     b.check(b.op("concat", x, y, axis=1))
 
 
-# Each family that `graphrun.compiler.placement.family_of` names, and "rows" (`graphrun.compiler.rows`), in
-# the order in which results are shown.
+# Each family that `graphrun.compiler.placement.family_of` names, and those of passes: "rows"
+# (`graphrun.compiler.rows`) and "epilogue" (`graphrun.compiler.epilogue`); in the order in which results are
+# shown.
 FAMILIES: Mapping[str, Callable[[Builder], None]] = {
     "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "rows": _rows,
-    "gemm": _gemm, "conv": _conv, "pool": _pool, "random": _random, "scatter": _scatter,
-    "copy": _copy,
+    "gemm": _gemm, "epilogue": _epilogue, "conv": _conv, "pool": _pool, "random": _random,
+    "scatter": _scatter, "copy": _copy,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
 GROUPS = (
     ("elementwise", "view", "index", "reduce", "rows"),
-    ("gemm",),
+    ("gemm", "epilogue"),
     ("conv",),
     ("pool",),
     ("random",),

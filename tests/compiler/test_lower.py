@@ -126,7 +126,7 @@ def test_equal_kernels_are_one() -> None:
         y = gr.tanh(gr.matmul(y, x))
     plan = _plan("null", y, x=np.zeros((33, 33)))
     kernels = {s.kernel for s in plan.launches}
-    assert len(plan.launches) >= 20 and len(kernels) <= 3
+    assert len(plan.launches) >= 10 and len(kernels) <= 2
     source = plan.sources["null:0"]
     assert all(source.count(f"void {name}(") + source.count(f"GR_NAME {name}\n") == 1 for name in kernels)
 

@@ -54,7 +54,8 @@ def test_every_family_has_a_test() -> None:
     # All that there are, also those that an operation chooses by case.
     families = {k.family for k in gc.get_objects() if isinstance(k, Kernel)}
     families |= {family_of(d) for d in (Expr("a"), View(None), Index(None), Reduce("0"))}  # type: ignore[arg-type]
-    assert families | {"rows"} == set(FAMILIES)  # which a pass makes of other families' operations
+    # Passes make these of other families' operations.
+    assert families | {"rows", "epilogue"} == set(FAMILIES)
     assert sorted(FAMILIES) == sorted(family for group in GROUPS for family in group)
 
 
@@ -65,8 +66,8 @@ def test_cases_are_of_their_family(family: str) -> None:
     FAMILIES[family](builder)
     assert builder.checks, "nothing is compared"
     for node, _ in builder.checks:
-        # A pass makes row kernels of what is elementwise and of reductions.
-        own = {"elementwise", "reduce"} if family == "rows" else {family}
+        # A pass makes row kernels of what is elementwise and of reductions; another, epilogues of the former.
+        own = {"rows": {"elementwise", "reduce"}, "epilogue": {"elementwise"}}.get(family, {family})
         assert family_of(node.op.descriptor(node.input_specs, node.attrs)) in own
     for (node, i), expected in zip(builder.checks, builder.expected(), strict=True):
         assert node.specs[i] == (expected.shape, node.specs[i].dtype)
@@ -205,6 +206,21 @@ def test_wrong_row_kernels_leave_their_parts(fresh: Any, monkeypatch: pytest.Mon
             found = session.run(p, {t: x})
         assert [s.label for s in session.plan(p, {t: x}).launches] == ["max", "subtract+exp", "sum", "divide"]
     np.testing.assert_allclose(found, np.exp(x) / np.exp(x).sum(1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.opencl
+def test_wrong_epilogues_leave_kernels_alone(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where epilogues are wrong alone, products and elementwise groups are launches of their own."""
+    _plant(monkeypatch, lambda source: source.replace("gr_a0 = (v_)", "gr_a0 = 0.5f * (v_)"))
+    x, w = (gr.placeholder(gr.float32, (16, 16)) for _ in range(2))
+    y = gr.tanh(gr.matmul(x, w))
+    a = np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16)
+    with gr.Session(device=fresh.name) as session:
+        with pytest.warns(DeviceWarning, match="epilogue"):
+            found = session.run(y, {x: a, w: a})
+        labels = [s.label for s in session.plan(y, {x: a, w: a}).launches]
+    assert labels[-1] == "tanh" and labels[-2].startswith("matmul:gemm")
+    np.testing.assert_allclose(found, np.tanh(a @ a), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.opencl

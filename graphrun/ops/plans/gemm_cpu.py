@@ -155,7 +155,8 @@ def plan_cpu(
         vectors = problem.batch_count * m * ceil_div(n, lanes)
         items = min(4 * sizes.cores, max(vectors * way.splits // 512, 1))
         launches.append(sum_launch(problem, target, way.splits, lanes, ceil_div(vectors, items)))
-    return KernelPlan(tuple(launches), scratch_bytes, packs=tuple(packs))
+    partial = entry == "gemm_tile" and way.splits == 1 and defines.get("KB") != NO_K_BLOCKS
+    return KernelPlan(tuple(launches), scratch_bytes, packs=tuple(packs), partial=partial)
 
 
 def sum_launch(problem: Problem, parts: tuple[str, int], splits: int, lanes: int, share: int) -> Launch:
