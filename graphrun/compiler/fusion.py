@@ -51,13 +51,15 @@ class Group:
     """The body of a fused node: instructions in order, the last one is the first output.
 
     `maps` holds for each input how the output's flat index leads to its element: None for the same
-    place, else an `AffineMap`.  `extra` tells which other instructions are outputs too.
+    place, else an `AffineMap`.  `extra` tells which other instructions are outputs too.  `places`, where it
+    is not empty, holds for each output how the flat index leads to where it is written.
     """
 
     instructions: tuple[Instruction, ...]
     maps: tuple[AffineMap | None, ...]
     label: str
     extra: tuple[int, ...] = ()
+    places: tuple[AffineMap | None, ...] = ()
 
     @property
     def scalars(self) -> list[tuple[np.generic, DType]]:

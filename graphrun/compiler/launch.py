@@ -102,7 +102,7 @@ def _group_key(group: Group) -> Any:
             tuple(operand(*o) for o in i.operands),
         )
         for i in group.instructions
-    ), group.maps, group.extra  # fmt: skip
+    ), group.maps, group.extra, group.places  # fmt: skip
 
 
 def fused_launch(

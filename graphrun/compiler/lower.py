@@ -13,6 +13,7 @@ from typing import Any
 from graphrun.compiler.codegen.rows import overwrites
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
 from graphrun.compiler.fusion import FUSED, view_group
+from graphrun.compiler.homes import copies, find_homes, parts_of, placed
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
     KernelCache,
@@ -107,6 +108,10 @@ class _Lowering:
                     self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
         for v in program.outputs():
             self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
+        self.homes = find_homes(program, self.root, self.uses)
+        self.joined = {home.joined for home in self.homes.values()}
+        # What lies in the buffer of a value; only the last reader of all may write over it.
+        self.tenants: dict[Any, list[Value]] = {}
 
     # -- values -------------------------------------------------------------------------------
 
@@ -283,10 +288,14 @@ class _Lowering:
         launches: list[KernelLaunch] = []
         scratch_bytes: tuple[int, ...] = ()
         packs: list[PackLaunches] = []
+        if node in self.joined:
+            self._join(node)
+            return
         if node.op is FUSED:
-            maps = node.attrs["group"].maps
+            group = placed(node.attrs["group"], node, self.homes)
+            maps = group.maps
             in_place, out_places = self._shared_places(node, in_places, lambda k, j: maps[k] is None)
-            launches = [fused_launch(node, node.attrs["group"], capabilities, in_place, cache)]
+            launches = [fused_launch(node, group, capabilities, in_place, cache)]
         elif node.op is ROWS:
             group = node.attrs["group"]
             in_place, out_places = self._shared_places(node, in_places, overwrites(group))
@@ -304,7 +313,7 @@ class _Lowering:
                 target = self._update_target((node, i)) if len(node.specs) == 1 else None
                 # These kernels may write one element before they have read another.
                 if target is None or any(p.buffer == target.buffer for p in in_places):
-                    target = self.new_place(("value", (node, i), device), spec, device)
+                    target = self.new_value_place((node, i))
                 place = target
                 out_places.append(place)
                 if m is not None and num_elements(spec.shape):
@@ -326,6 +335,39 @@ class _Lowering:
             scratch.append(Place(key, 0, node.specs[0]))
         packed = [self._packed(node, pack, in_places) for pack in packs]
         self._emit(node, launches, in_places, out_places, scratch, packed)
+
+    def new_value_place(self, value: Value) -> Place:
+        """Where a value that is about to be computed goes: within a joined one, or to a place of its own."""
+        node, i = value
+        home = self.homes.get(value)
+        if home is None:
+            return self.new_place(("value", value, node.device), node.specs[i], node.device)
+        joined = (home.joined, 0)
+        around = self.places.get((joined, node.device))
+        if around is None:
+            around = self.places[(joined, node.device)] = self.new_value_place(joined)
+        self.tenants.setdefault(around.buffer, [joined]).append(value)
+        return Place(around.buffer, around.offset + home.offset, node.specs[i])
+
+    def _in_one_place(self, value: Value, place: Place) -> list[Value]:
+        """What is lost where the place of a value is written over."""
+        return [*self.tenants.get(place.buffer, ()), self.root(value)]
+
+    def _join(self, node: Node) -> None:
+        """Copy what has not been computed in its place."""
+        device = node.device
+        around = self.places[(node, 0), device]
+        cache, capabilities = self.kernels[device], self.target.capabilities[device]
+        left = []
+        for part in parts_of(node):
+            home = self.homes.get(self.root(node.inputs[part.index]))
+            if home is None or (home.joined, home.offset, home.map) != (node, part.offset, part.map):
+                left.append(part)
+        for group, values, parts in copies(node, left):
+            outs = [Place(around.buffer, around.offset + p.offset, node.input_specs[p.index]) for p in parts]
+            single = Node(FUSED, values, {}, [p.spec for p in outs], node.origin, device)
+            launch = fused_launch(single, group, capabilities, {}, cache)
+            self._emit(node, [launch], [self.place(v, device) for v in values], outs, [])
 
     def _packed(self, node: Node, pack: PackLaunches, ins: list[Place]) -> Place:
         """Where a pack lies, which is made when it is first asked for."""
@@ -384,6 +426,9 @@ class _Lowering:
             return len(readers) > 1 or any(ins[k].offset or not may_share(k, j) for k in readers)
 
         for j, spec in enumerate(node.specs):
+            if (node, j) in self.homes:
+                outs.append(self.new_value_place((node, j)))
+                continue
             candidates = [k for k in range(len(ins)) if usable(k, j)]
             target = self._update_target((node, j))
             if target is not None and not read_otherwise(target.buffer, j):
@@ -395,13 +440,13 @@ class _Lowering:
             for k in candidates:
                 p = ins[k]
                 whole = self.slot_bytes.get(p.buffer) == p.size_bytes
-                unread = self.uses.get(self.root(node.inputs[k]), 0) == 0
+                unread = not any(self.uses.get(v) for v in self._in_one_place(node.inputs[k], p))
                 if whole and unread and not read_otherwise(p.buffer, j):
                     in_place[k] = j
                     outs.append(Place(p.buffer, 0, spec))
                     break
             else:
-                outs.append(self.new_place(("value", (node, j), node.device), spec, node.device))
+                outs.append(self.new_value_place((node, j)))
         return in_place, outs
 
     def _update_target(self, value: Value) -> Place | None:

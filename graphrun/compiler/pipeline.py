@@ -20,6 +20,7 @@ from graphrun.compiler.rows import rows
 from graphrun.compiler.simplify import simplify
 from graphrun.compiler.specialize import Found, NeedValues, Place, specialize
 from graphrun.compiler.state import StateSpecs, purify
+from graphrun.compiler.sums import sums
 from graphrun.compiler.verify import verify
 from graphrun.device_names import runs_kernels
 from graphrun.graph.descriptor import Spec
@@ -120,6 +121,7 @@ def _finish(
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)
+        program = done("sums", sums(program), placed=True)
         program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)
         program = done("epilogues", epilogues(program, target), placed=True)

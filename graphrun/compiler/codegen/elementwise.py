@@ -33,7 +33,8 @@ def elementwise(
 ) -> str:
     """A kernel for a fused group; `in_place` tells which inputs lie where which outputs go.
 
-    Arguments: each input but those in place, the outputs, the group's scalars, ``ulong n``.
+    Arguments: each input but those in place, the outputs, the group's scalars, ``ulong n``.  An output with
+    a place is written there from its pointer's offset on; the last stride of the place is 1.
     """
     return _Writer(group, in_specs, outs, in_place).text()
 
@@ -45,6 +46,7 @@ class _Writer:
         self.group, self.in_specs, self.outs, self.in_place = group, in_specs, outs, in_place
         self.pointers = [f"y{in_place[k]}" if k in in_place else f"x{k}" for k in range(len(in_specs))]
         self.scalars = [f"s{m}" for m in range(len(group.scalars))]
+        self.places = group.places or (None,) * len(outs)
         # One element for all is read once, outside of the loop.
         self.same = [m is not None and not any(m.strides) for m in group.maps]
 
@@ -64,7 +66,7 @@ class _Writer:
             if self.same[k]:
                 index = mapped_index(group.maps[k], "i")
                 lines.append(f"    const {s.dtype.compute} c{k} = {load(s.dtype, self.pointers[k], index)};")
-        width = row_width(group.maps)
+        width = row_width((*group.maps, *self.places))
         lines += ["#if GR_CHUNKED"]
         if width == 0:
             lines += ["    GR_SHARE(n)", *indented(self._along("gr_first", "gr_last", LANES), 1)]
@@ -104,7 +106,14 @@ class _Writer:
         body += inner
         # Behind all loads, since an output may lie where an input does.
         for j, (s, t) in enumerate(zip(self.outs, results, strict=True)):
-            body.append(store(s.dtype, f"y{j}", "i", t, lanes))
+            m = self.places[j]
+            if m is None:
+                at = "i"
+            elif lines_from is None:
+                at = mapped_index(m, "i")
+            else:
+                at = f"p{j} + (long)(i - {lines_from})"
+            body.append(store(s.dtype, f"y{j}", at, t, lanes))
         return body
 
     def _along(self, first: str, last: str, lanes: int, lines_from: str | None = None) -> list[str]:
@@ -126,6 +135,9 @@ class _Writer:
         for k, m in enumerate(self.group.maps):
             if m is not None and not self.same[k]:
                 bases.append(f"const long b{k} = {mapped_index(m, 'gr_base')};")
+        for j, m in enumerate(self.places):
+            if m is not None:
+                bases.append(f"const long p{j} = {mapped_index(m, 'gr_base')};")
         lanes = LANES if width >= LANES else 8 if width >= 8 else 4
         return row_loops(width, bases, self._along("gr_from", "gr_to", lanes, "gr_base"))
 
