@@ -2,23 +2,22 @@
 
 A node joins the groups of its inputs, which become one, where all have the same number of elements and no
 circle arises; so nothing is computed twice, and nothing is read back that the kernel still holds.  What
-others read too, or the run wants, the kernel stores on the way.  An input that is a view (a transpose, a
-slice, a broadcast) is read through its index map, and the view itself disappears where nobody else needs
-it.  Scalar constants become arguments of the kernel, so that groups which differ in them share one.
+others read too, or the run wants, the kernel stores on the way.  Scalar constants become arguments of the
+kernel, so that groups which differ in them share one.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.ir import CONST, Node, Program, Value, constant_array
+from graphrun.compiler.ir import Node, Program, Value, constant_array
 from graphrun.compiler.regions import Region, Regions, put_in
-from graphrun.compiler.views import broadcast_map, collapse, is_contiguous, view_map
+from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.device_names import runs_kernels
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import AffineMap, Expr, Spec
@@ -102,9 +101,6 @@ def fuse(program: Program) -> Program:
             finder.consider(node)
         regions.left(node)
     put_in(program, [(region, *_build(region, regions)) for region in regions.all])
-    # What is still a view on a device, and not merely an alias, is a kernel of its own.
-    _read_through_views(program)
-    program.remove_dead()
     return program
 
 
@@ -205,22 +201,3 @@ def view_group(m: AffineMap, dtype: DType) -> Group:
     """A group that materializes a view."""
     instruction = Instruction("view", COPY_EXPR, {}, (("in", 0),), (dtype,), dtype)
     return Group((instruction,), (collapse(m),), "view")
-
-
-def _read_through_views(program: Program) -> None:
-    for node in program.nodes:
-        if node.op is not FUSED:
-            continue
-        group: Group = node.attrs["group"]
-        maps = list(group.maps)
-        for k, value in enumerate(node.inputs):
-            if maps[k] is not None:
-                continue
-            m = view_map(value[0], value[1])
-            # An alias costs nothing already, and leaves the plain index that vectorizes best.
-            if m is None or is_contiguous(m) or value[0].inputs[0][0].op is CONST:
-                continue
-            node.inputs[k] = value[0].inputs[0]
-            maps[k] = collapse(m)
-        if tuple(maps) != group.maps:
-            node.attrs = {"group": replace(group, maps=tuple(maps))}

@@ -15,7 +15,7 @@ from graphrun.compiler.epilogue import EPILOGUE
 from graphrun.compiler.fusion import COPY_EXPR, FUSED, MAX_OUTPUTS, Group, Instruction
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, Value
 from graphrun.compiler.rows import ROWS
-from graphrun.compiler.views import collapse, is_contiguous, view_map
+from graphrun.compiler.views import collapse, view_map
 from graphrun.device_names import runs_kernels
 from graphrun.graph.descriptor import AffineMap
 
@@ -117,10 +117,7 @@ def placed(group: Group, node: Node, homes: Mapping[Value, Home]) -> Group:
 
 
 def copies(node: Node, left: list[Part]) -> list[tuple[Group, list[Value], list[Part]]]:
-    """Groups that copy the parts that are not in place: as few as their sizes and the limits allow.
-
-    Inputs that are views are read through their maps.
-    """
+    """Groups that copy the parts that are not in place: as few as their sizes and the limits allow."""
     by_size: dict[int, list[Part]] = {}
     for part in left:
         by_size.setdefault(math.prod(node.input_specs[part.index].dims), []).append(part)
@@ -128,23 +125,16 @@ def copies(node: Node, left: list[Part]) -> list[tuple[Group, list[Value], list[
     for parts in by_size.values():
         for first in range(0, len(parts), MAX_OUTPUTS):
             some = parts[first : first + MAX_OUTPUTS]
-            values, maps, instructions = [], [], []
+            values, instructions = [], []
             for k, part in enumerate(some):
                 value = node.inputs[part.index]
                 dtype = value[0].specs[value[1]].dtype
-                m = None if value[0].op is FUSED else view_map(*value)
-                if m is not None and not is_contiguous(m):
-                    value = value[0].inputs[0]
-                    m = collapse(m)
-                else:
-                    m = None
                 values.append(value)
-                maps.append(m)
                 instructions.append(Instruction("view", COPY_EXPR, {}, (("in", k),), (dtype,), dtype))
             last = len(some) - 1
             order = [last, *range(last)]
             group = Group(
-                tuple(instructions), tuple(maps), node.op.name, tuple(range(last)),
+                tuple(instructions), (None,) * len(some), node.op.name, tuple(range(last)),
                 tuple(some[k].map for k in order),
             )  # fmt: skip
             made.append((group, values, [some[k] for k in order]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphrun.compiler.codegen.rows import overwrites
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
-from graphrun.compiler.fusion import FUSED, view_group
+from graphrun.compiler.fusion import FUSED
 from graphrun.compiler.homes import copies, find_homes, parts_of, placed
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
@@ -308,20 +308,13 @@ class _Lowering:
             )
             launches, scratch_bytes, packs = epilogue_launches(node, kernels, cache)
         else:
-            for i, spec in enumerate(node.specs):
-                m = view_map(node, i)
+            for i in range(len(node.specs)):
                 target = self._update_target((node, i)) if len(node.specs) == 1 else None
                 # These kernels may write one element before they have read another.
                 if target is None or any(p.buffer == target.buffer for p in in_places):
                     target = self.new_value_place((node, i))
-                place = target
-                out_places.append(place)
-                if m is not None and num_elements(spec.shape):
-                    group = view_group(m, spec.dtype)
-                    single = Node(FUSED, node.inputs[:1], {}, (spec,), node.origin, device)
-                    launch = fused_launch(single, group, capabilities, {}, cache)
-                    self._emit(node, [launch], in_places, [place], [])
-            if view_map(node, 0) is None:
+                out_places.append(target)
+            if view_map(node, 0) is None:  # else there is nothing to move: a view of no elements
                 readers = self.readers.get(node, ())
                 launches, scratch_bytes, packs = node_launches(node, capabilities, cache, readers)
         for i, place in enumerate(out_places):

@@ -16,6 +16,7 @@ from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.prune import prune
+from graphrun.compiler.readthrough import read_through
 from graphrun.compiler.rows import rows
 from graphrun.compiler.simplify import simplify
 from graphrun.compiler.specialize import Found, NeedValues, Place, specialize
@@ -124,6 +125,7 @@ def _finish(
         program = done("sums", sums(program), placed=True)
         program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)
+        program = done("read through", read_through(program, target), placed=True)
         program = done("epilogues", epilogues(program, target), placed=True)
     started = time.perf_counter_ns()
     plan = lower(program, target)

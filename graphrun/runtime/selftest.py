@@ -26,6 +26,7 @@ from graphrun.compiler.fusion import fuse
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
+from graphrun.compiler.readthrough import read_through
 from graphrun.compiler.rows import rows
 from graphrun.runtime.executor import BoundPlan
 from graphrun.runtime.opencl import DeviceWarning, advice, cachedir
@@ -163,7 +164,8 @@ def _built(families: Sequence[str]) -> Builder:
 
 def _plan(device: Any, builder: Builder) -> Plan:
     target = Target(device.name, {device.name: device.capabilities})
-    return lower(epilogues(fuse(rows(place(builder.program(), target))), target), target)
+    program = read_through(fuse(rows(place(builder.program(), target))), target)
+    return lower(epilogues(program, target), target)
 
 
 def _fingerprint(plan: Plan) -> str:

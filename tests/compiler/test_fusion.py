@@ -178,15 +178,6 @@ def test_number_of_inputs() -> None:
 # -- views ----------------------------------------------------------------------------------------
 
 
-def test_view_is_read_through() -> None:
-    x = _x(4, 6)
-    y = gr.transpose(gr.exp(x, name="e"), name="t") + 1.0
-    program = fuse(place(specialized([y], {x: (4, 6)}), target("null")))
-    assert [n.op.name for n in program.nodes] == ["feed", "fused", "fused"], "the transpose is gone"
-    assert program.nodes[2].inputs == [(program.nodes[1], 0)]
-    assert program.nodes[2].attrs["group"].maps == (AffineMap((6, 4), (1, 6)),)
-
-
 def test_view_that_others_read_is_made_once() -> None:
     x = _x(4, 6)
     t = gr.transpose(gr.exp(x))
