@@ -170,6 +170,10 @@ from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform
 from graphrun.ops.random import truncated_normal as truncated_normal
+from graphrun.ops.ranking import argsort as argsort
+from graphrun.ops.ranking import cumprod as cumprod
+from graphrun.ops.ranking import cumsum as cumsum
+from graphrun.ops.ranking import sort as sort
 from graphrun.ops.reduce import arg_max as arg_max
 from graphrun.ops.reduce import arg_min as arg_min
 from graphrun.ops.reduce import argmax as argmax

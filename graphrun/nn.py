@@ -52,3 +52,5 @@ from graphrun.ops.pool import avg_pool as avg_pool
 from graphrun.ops.pool import avg_pool2d as avg_pool2d
 from graphrun.ops.pool import max_pool as max_pool
 from graphrun.ops.pool import max_pool2d as max_pool2d
+from graphrun.ops.ranking import in_top_k as in_top_k
+from graphrun.ops.ranking import top_k as top_k

@@ -1,3 +1,15 @@
 """Operations: one record each, by family.  Importing this package registers all of them."""
 
-from graphrun.ops import array, conv, linalg, math, nn, operators, pool, random, reduce, state  # noqa: F401
+from graphrun.ops import (  # noqa: F401
+    array,
+    conv,
+    linalg,
+    math,
+    nn,
+    operators,
+    pool,
+    random,
+    ranking,
+    reduce,
+    state,
+)
