@@ -9,6 +9,7 @@
 """
 
 from graphrun import errors as errors
+from graphrun import linalg as linalg
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import train as train
@@ -88,6 +89,19 @@ from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
 from graphrun.ops.clip import clip_by_norm as clip_by_norm
 from graphrun.ops.clip import global_norm as global_norm
 from graphrun.ops.clip import norm as norm
+from graphrun.ops.decompositions import qr as qr
+from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
+from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals
+from graphrun.ops.decompositions import svd as svd
+from graphrun.ops.inverses import cholesky as cholesky
+from graphrun.ops.inverses import cholesky_solve as cholesky_solve
+from graphrun.ops.inverses import log_matrix_determinant as log_matrix_determinant
+from graphrun.ops.inverses import matrix_determinant as matrix_determinant
+from graphrun.ops.inverses import matrix_inverse as matrix_inverse
+from graphrun.ops.inverses import matrix_solve as matrix_solve
+from graphrun.ops.inverses import matrix_solve_ls as matrix_solve_ls
+from graphrun.ops.inverses import matrix_triangular_solve as matrix_triangular_solve
+from graphrun.ops.linalg import cross as cross
 from graphrun.ops.linalg import matmul as matmul
 from graphrun.ops.linalg import matvec as matvec
 from graphrun.ops.linalg import tensordot as tensordot
@@ -166,6 +180,13 @@ from graphrun.ops.math import truediv as truediv
 from graphrun.ops.math import truncatediv as truncatediv
 from graphrun.ops.math import truncatemod as truncatemod
 from graphrun.ops.math import where as where
+from graphrun.ops.matrices import diag as diag
+from graphrun.ops.matrices import diag_part as diag_part
+from graphrun.ops.matrices import matrix_band_part as matrix_band_part
+from graphrun.ops.matrices import matrix_diag as matrix_diag
+from graphrun.ops.matrices import matrix_diag_part as matrix_diag_part
+from graphrun.ops.matrices import matrix_set_diag as matrix_set_diag
+from graphrun.ops.matrices import trace as trace
 from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform

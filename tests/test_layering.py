@@ -42,6 +42,7 @@ ROOMS = {
     "graphrun.graph.opdef": "records",
     "graphrun.ops": "ops",
     "graphrun.gradients": "gradients",
+    "graphrun.linalg": "gradients",
     "graphrun.nn": "gradients",
     "graphrun.data": "front",
     "graphrun.initializers": "front",

@@ -3,8 +3,11 @@
 from graphrun.ops import (  # noqa: F401
     array,
     conv,
+    decompositions,
+    inverses,
     linalg,
     math,
+    matrices,
     nn,
     operators,
     pool,

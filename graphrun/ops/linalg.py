@@ -14,7 +14,7 @@ from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
-from graphrun.ops.array import expand_dims, reshape, shape, squeeze, transpose
+from graphrun.ops.array import expand_dims, reshape, shape, squeeze, stack, transpose
 from graphrun.ops.attributes import shape_attr
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.plans.gemm import plan_matmul
@@ -313,3 +313,21 @@ def _product(sizes: Sequence[Any]) -> Any:
     for size in sizes:
         result = result * size
     return result
+
+
+def cross(a: Any, b: Any, name: str | None = None) -> Tensor:
+    """Return the cross products of the vectors of three entries in the last dimensions of `a` and `b`.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     print(sess.run(gr.cross([1.0, 0.0, 0.0], [0.0, 1.0, 0.0])))
+    [0. 0. 1.]
+    """
+    x, y = convert_operands((a, b))
+    with x.graph.name_scope(name or "Cross") as scope:
+        one, two = ([t[..., k] for k in range(3)] for t in (x, y))
+        turns = ((1, 2), (2, 0), (0, 1))
+        parts = [one[j] * two[k] - one[k] * two[j] for j, k in turns]
+        return stack(parts, -1, name=scope)
