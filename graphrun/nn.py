@@ -10,6 +10,10 @@ from graphrun.ops.conv import conv2d as conv2d
 from graphrun.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
 from graphrun.ops.conv import conv2d_backprop_input as conv2d_backprop_input
 from graphrun.ops.conv import conv2d_transpose as conv2d_transpose
+from graphrun.ops.conv_ranks import atrous_conv2d as atrous_conv2d
+from graphrun.ops.conv_ranks import atrous_conv2d_transpose as atrous_conv2d_transpose
+from graphrun.ops.conv_ranks import conv1d as conv1d
+from graphrun.ops.conv_ranks import conv1d_transpose as conv1d_transpose
 from graphrun.ops.cross_entropy import (
     sigmoid_cross_entropy_with_logits as sigmoid_cross_entropy_with_logits,
 )
@@ -25,6 +29,11 @@ from graphrun.ops.cross_entropy import (
 from graphrun.ops.cross_entropy import (
     weighted_cross_entropy_with_logits as weighted_cross_entropy_with_logits,
 )
+from graphrun.ops.depthwise import depthwise_conv2d as depthwise_conv2d
+from graphrun.ops.depthwise import depthwise_conv2d_backprop_filter as depthwise_conv2d_backprop_filter
+from graphrun.ops.depthwise import depthwise_conv2d_backprop_input as depthwise_conv2d_backprop_input
+from graphrun.ops.depthwise import depthwise_conv2d_native as depthwise_conv2d_native
+from graphrun.ops.depthwise import separable_conv2d as separable_conv2d
 from graphrun.ops.elementwise import sigmoid as sigmoid
 from graphrun.ops.elementwise import softplus as softplus
 from graphrun.ops.elementwise import tanh as tanh

@@ -1,28 +1,26 @@
-"""Two-dimensional convolution, its two gradients, and what is made of them."""
+"""Two-dimensional convolution, its two gradients, and the transposed convolution."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from graphrun.errors import DTypeError, RuleError, ShapeError, message
-from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
+from graphrun.errors import RuleError
+from graphrun.graph.apply import apply, convert_operands
 from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
-from graphrun.graph.site import user_site
-from graphrun.ops.array import expand_dims, reshape, shape, squeeze
 from graphrun.ops.attributes import ints, shape_attr
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.host import conv as host
 from graphrun.ops.plans.conv import plan_conv2d, plan_conv2d_backprop_filter, plan_conv2d_backprop_input
-from graphrun.ops.state import identity
 from graphrun.ops.window import (
     Padding,
     Pair,
     check_data_format,
     check_padding,
     join_nhwc,
+    one_filter,
     output_lengths,
     pair,
     require_rank_4,
@@ -176,7 +174,7 @@ conv2d_backprop_filter_op = register(
 )  # fmt: skip
 
 
-def _attrs(strides: Any, padding: Any, dilations: Any, data_format: Any, where: str) -> dict[str, Any]:
+def window_attrs(strides: Any, padding: Any, dilations: Any, data_format: Any, where: str) -> dict[str, Any]:
     order = check_data_format(data_format, where)
     return {
         "strides": pair(strides, "strides", where, order, default=1),
@@ -184,20 +182,6 @@ def _attrs(strides: Any, padding: Any, dilations: Any, data_format: Any, where: 
         "dilations": pair(dilations, "dilations", where, order, default=1),
         "data_format": order,
     }
-
-
-def _one_of(filter: Any, filters: Any, where: str) -> Any:
-    """The filter, which has an older and a newer name."""
-    if (filter is None) == (filters is None):
-        raise DTypeError(
-            message(
-                "no filter" if filter is None else "filter and filters are both given",
-                where=where,
-                site=user_site(),
-                expected="one of filter and filters",
-            )
-        )
-    return filters if filter is None else filter
 
 
 def conv2d(
@@ -240,8 +224,8 @@ def conv2d(
     >>> gr.nn.conv2d(x, w, strides=[1, 2, 2, 1], padding="SAME").shape.as_list()
     [None, 14, 14, 32]
     """
-    attrs = _attrs(strides, padding, dilations, data_format, "conv2d")
-    return apply(conv2d_op, convert_operands((input, _one_of(filter, filters, "conv2d"))), attrs, name)
+    attrs = window_attrs(strides, padding, dilations, data_format, "conv2d")
+    return apply(conv2d_op, convert_operands((input, one_filter(filter, filters, "conv2d"))), attrs, name)
 
 
 def conv2d_backprop_input(
@@ -258,8 +242,8 @@ def conv2d_backprop_input(
 ) -> Tensor:
     """Return the gradient of `conv2d` with respect to its input, of shape `input_sizes`."""
     where = "conv2d_backprop_input"
-    attrs = _attrs(strides, padding, dilations, data_format, where)
-    operands = convert_operands((_one_of(filter, filters, where), out_backprop))
+    attrs = window_attrs(strides, padding, dilations, data_format, where)
+    operands = convert_operands((one_filter(filter, filters, where), out_backprop))
     return apply(
         conv2d_backprop_input_op, operands, {"shape": ints(input_sizes, where, "input_sizes"), **attrs}, name
     )
@@ -278,7 +262,7 @@ def conv2d_backprop_filter(
 ) -> Tensor:
     """Return the gradient of `conv2d` with respect to its filter, of shape `filter_sizes`."""
     where = "conv2d_backprop_filter"
-    attrs = _attrs(strides, padding, dilations, data_format, where)
+    attrs = window_attrs(strides, padding, dilations, data_format, where)
     operands = convert_operands((input, out_backprop))
     return apply(
         conv2d_backprop_filter_op,
@@ -317,166 +301,7 @@ def conv2d_transpose(
         Newer names of `value` and `filter`.
     """
     where = "conv2d_transpose"
-    attrs = _attrs(strides, padding, dilations, data_format, where)
-    operands = convert_operands((_one_of(filter, filters, where), input if value is None else value))
+    attrs = window_attrs(strides, padding, dilations, data_format, where)
+    operands = convert_operands((one_filter(filter, filters, where), input if value is None else value))
     attrs["shape"] = ints(output_shape, where, "output_shape")
     return apply(conv2d_backprop_input_op, operands, attrs, name or "conv2d_transpose")
-
-
-def depthwise_conv2d(
-    input: Any,
-    filter: Any = None,
-    strides: Any = None,
-    padding: Any = None,
-    rate: Any = None,
-    name: str | None = None,
-    data_format: str | None = None,
-    filters: Any = None,
-    dilations: Any = None,
-) -> Tensor:
-    """Convolve each channel with filters of its own.
-
-    Parameters
-    ----------
-    input : tensor
-        (images, rows, columns, channels).
-    filter : tensor
-        (rows, columns, channels, multiplier).  Output channel ``k * multiplier + q`` comes from input
-        channel k and ``filter[:, :, k, q]``.
-    strides, padding, data_format
-        As for `conv2d`.
-    rate, dilations : int or list of 2 ints, optional
-        Distance of the filter's pixels; two names of the same.
-    name : str, optional
-    filters : tensor, optional
-        Newer name of `filter`.
-    """
-    where = "depthwise_conv2d"
-    x, w = convert_operands((input, _one_of(filter, filters, where)))
-    attrs = _attrs(strides, padding, dilations if rate is None else rate, data_format, where)
-    with x.graph.name_scope(name or "depthwise") as scope:
-        merged = _merge_multiplier(w, where)
-        # As many groups as channels; a wrong number of them could pass for another number of groups.
-        x = _with_channels(x, w._shape[2], attrs["data_format"], where)  # type: ignore[index]
-        return apply(conv2d_op, (x, merged), attrs, scope)
-
-
-def separable_conv2d(
-    input: Any,
-    depthwise_filter: Any,
-    pointwise_filter: Any,
-    strides: Any,
-    padding: Any,
-    rate: Any = None,
-    name: str | None = None,
-    data_format: str | None = None,
-    dilations: Any = None,
-) -> Tensor:
-    """A `depthwise_conv2d`, then a convolution with `pointwise_filter`, (1, 1, channels, out channels)."""
-    order = check_data_format(data_format, "separable_conv2d")
-    with convert_to_tensor(input).graph.name_scope(name or "separable_conv2d") as scope:
-        spread = depthwise_conv2d(
-            input, depthwise_filter, strides, padding, rate, None, order, dilations=dilations
-        )
-        return conv2d(spread, pointwise_filter, 1, "VALID", data_format=order, name=scope)
-
-
-def _merge_multiplier(w: Tensor, where: str) -> Tensor:
-    if w._shape is None or len(w._shape) != 4:
-        raise ShapeError(
-            message(
-                f"the filter has shape {format_shape(w._shape)}",
-                where=where,
-                site=user_site(),
-                expected="(rows, columns, channels, multiplier)",
-            )
-        )
-    sizes = ints([shape(w)[i] if d is None else d for i, d in enumerate(w._shape)], where, "filter")
-    rows, columns, channels, multiplier = sizes
-    return reshape(w, [rows, columns, 1, channels * multiplier])
-
-
-def _with_channels(x: Tensor, channels: Dim, data_format: str, where: str) -> Tensor:
-    if x._shape is not None and len(x._shape) != 4:
-        return x  # the convolution's rule tells it
-    known = split_nhwc(x._shape, data_format)[3]
-    if channels is None or known == channels:
-        return x
-    if known is not None:
-        raise ShapeError(
-            message(
-                f"the input has {known} channels and the filter {channels}",
-                where=where,
-                site=user_site(),
-                got=f"input: {format_shape(x._shape)}",
-                expected="equal numbers; a filter is (rows, columns, channels, multiplier)",
-            )
-        )
-    x = identity(x)
-    x.set_shape(join_nhwc(None, None, None, channels, data_format))
-    return x
-
-
-def conv1d(
-    value: Any = None,
-    filters: Any = None,
-    stride: Any = None,
-    padding: Any = None,
-    use_cudnn_on_gpu: bool | None = None,
-    data_format: str | None = None,
-    name: str | None = None,
-    input: Any = None,
-    dilations: Any = None,
-) -> Tensor:
-    """Convolve sequences with a filter.
-
-    Parameters
-    ----------
-    value : tensor
-        (sequences, steps, channels), or (sequences, channels, steps) with ``"NCW"``.
-    filters : tensor
-        (steps, in channels, out channels).
-    stride, dilations : int or list with one int, or three in the order of `data_format`
-    padding : {"SAME", "VALID"}
-    use_cudnn_on_gpu
-        Accepted for TensorFlow's sake.
-    data_format : {"NWC", "NCW"}
-        The older ``"NHWC"`` and ``"NCHW"`` mean the same.
-    name : str, optional
-    input : tensor, optional
-        Newer name of `value`.
-    """
-    orders = {None: "NHWC", "NWC": "NHWC", "NHWC": "NHWC", "NCW": "NCHW", "NCHW": "NCHW"}
-    if data_format not in orders:
-        raise ShapeError(
-            message(
-                f"data_format={data_format!r}", where="conv1d", site=user_site(), expected='"NWC" or "NCW"'
-            )
-        )
-    order = orders[data_format]
-    x, w = convert_operands((input if value is None else value, filters))
-    axis = 1 if order == "NHWC" else 2
-    strides, rates = (
-        (1, _one_step(v, what, axis)) for v, what in ((stride, "stride"), (dilations, "dilations"))
-    )
-    with x.graph.name_scope(name or "conv1d") as scope:
-        rows = expand_dims(x, axis)
-        y = conv2d(rows, expand_dims(w, 0), strides, padding, data_format=order, dilations=rates)
-        return squeeze(y, [axis], name=scope)
-
-
-def _one_step(value: Any, what: str, axis: int) -> Any:
-    if isinstance(value, list | tuple):
-        if len(value) == 1:
-            return value[0]
-        if len(value) == 3:
-            return value[axis]
-        raise ShapeError(
-            message(
-                f"{what} has {len(value)} entries",
-                where="conv1d",
-                site=user_site(),
-                expected="1 or 3 of them",
-            )
-        )
-    return 1 if value is None else value

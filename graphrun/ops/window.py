@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.errors import RuleError, ShapeError, message
+from graphrun.errors import DTypeError, RuleError, ShapeError, message
 from graphrun.graph.site import user_site
 from graphrun.shapes import Dim, Shape, window_length
 
@@ -71,6 +71,20 @@ def check_padding(padding: Any, where: str, data_format: str) -> Padding:
         f"padding={padding!r}",
         '"SAME", "VALID", or zeros around each image as ((top, bottom), (left, right))',
     )
+
+
+def one_filter(filter: Any, filters: Any, where: str) -> Any:
+    """The filter, which has an older and a newer name."""
+    if (filter is None) == (filters is None):
+        raise DTypeError(
+            message(
+                "no filter" if filter is None else "filter and filters are both given",
+                where=where,
+                site=user_site(),
+                expected="one of filter and filters",
+            )
+        )
+    return filters if filter is None else filter
 
 
 def _fault(where: str, what: str, expected: str) -> ShapeError:

@@ -15,12 +15,17 @@ from graphrun.gradients import gradients
 from graphrun.graph.graph import Graph
 from graphrun.ops.array import shape, stack
 from graphrun.ops.conv import (
-    conv1d,
     conv2d,
     conv2d_backprop_filter,
     conv2d_backprop_input,
     conv2d_transpose,
+)
+from graphrun.ops.conv_ranks import atrous_conv2d, atrous_conv2d_transpose, conv1d, conv1d_transpose
+from graphrun.ops.depthwise import (
     depthwise_conv2d,
+    depthwise_conv2d_backprop_filter,
+    depthwise_conv2d_backprop_input,
+    depthwise_conv2d_native,
     separable_conv2d,
 )
 from graphrun.ops.pool import avg_pool, max_pool, max_pool2d
@@ -211,3 +216,43 @@ def test_max_pool_ties_go_to_the_first() -> None:
 def test_avg_pool_does_not_count_padding() -> None:
     y = evaluate(avg_pool(np.ones((1, 3, 3, 1)), 2, 2, "SAME"))
     np.testing.assert_array_equal(y, np.ones((1, 2, 2, 1)))
+
+
+def test_conv1d_transpose_is_the_gradient_of_conv1d() -> None:
+    x, w, z = _array(2, 5, 4), _array(3, 2, 4, seed=1), _array(2, 10, 2, seed=2)
+    y = conv1d_transpose(x, w, [2, 10, 2], 2, name="t")
+    assert y.name == "t:0" and y._shape == (2, 10, 2)
+    other = evaluate(conv1d(z, w, 2, "SAME"))
+    np.testing.assert_allclose((evaluate(y) * z).sum(), (x * other).sum(), rtol=1e-12)
+    sizes = placeholder(dtypes.int32, (3,))
+    turned = conv1d_transpose(x.transpose(0, 2, 1), w, sizes, 2, data_format="NCW")
+    got = evaluate(turned, {sizes: np.array([2, 2, 10], np.int32)})
+    np.testing.assert_allclose(got.transpose(0, 2, 1), evaluate(y), rtol=1e-12)
+    with pytest.raises(ShapeError, match="conv1d_transpose: data_format='WNC'"):
+        conv1d_transpose(x, w, [2, 10, 2], 2, data_format="WNC")
+
+
+def test_atrous_is_a_dilated_convolution() -> None:
+    x, w = _array(1, 9, 8, 2), _array(3, 2, 2, 3, seed=1)
+    spread = np.zeros((5, 3, 2, 3))
+    spread[::2, ::2] = w
+    y = atrous_conv2d(x, w, 2, "VALID")
+    assert y.name == "convolution:0"
+    np.testing.assert_allclose(evaluate(y), evaluate(conv2d(x, spread, 1, "VALID")), rtol=1e-12)
+    back = evaluate(atrous_conv2d_transpose(evaluate(y), w, [1, 9, 8, 2], 2, "VALID"))
+    np.testing.assert_allclose(
+        back, evaluate(conv2d_transpose(evaluate(y), spread, [1, 9, 8, 2], 1, "VALID")), rtol=1e-12
+    )
+
+
+def test_public_gradients_of_depthwise() -> None:
+    x, w = _array(1, 5, 4, 3), _array(2, 3, 3, 2, seed=1)
+    y = evaluate(depthwise_conv2d_native(x, w, [1, 2, 2, 1], "SAME"))
+    dy, v, u = _array(*y.shape, seed=2), _array(*x.shape, seed=3), _array(*w.shape, seed=4)
+    dx = evaluate(depthwise_conv2d_backprop_input(x.shape, w, dy, [1, 2, 2, 1], "SAME"))
+    dw = evaluate(depthwise_conv2d_backprop_filter(x, w.shape, dy, [1, 2, 2, 1], "SAME"))
+    assert dw.shape == w.shape
+    moved = evaluate(depthwise_conv2d(v, w, 2, "SAME")), evaluate(depthwise_conv2d(x, u, 2, "SAME"))
+    np.testing.assert_allclose(
+        [(moved[0] * dy).sum(), (moved[1] * dy).sum()], [(dx * v).sum(), (dw * u).sum()]
+    )
