@@ -10,10 +10,15 @@ from graphrun.ops.conv import conv2d as conv2d
 from graphrun.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
 from graphrun.ops.conv import conv2d_backprop_input as conv2d_backprop_input
 from graphrun.ops.conv import conv2d_transpose as conv2d_transpose
+from graphrun.ops.conv3d import conv3d as conv3d
+from graphrun.ops.conv3d import conv3d_backprop_filter as conv3d_backprop_filter
+from graphrun.ops.conv3d import conv3d_transpose as conv3d_transpose
 from graphrun.ops.conv_ranks import atrous_conv2d as atrous_conv2d
 from graphrun.ops.conv_ranks import atrous_conv2d_transpose as atrous_conv2d_transpose
 from graphrun.ops.conv_ranks import conv1d as conv1d
 from graphrun.ops.conv_ranks import conv1d_transpose as conv1d_transpose
+from graphrun.ops.conv_ranks import conv_transpose as conv_transpose
+from graphrun.ops.conv_ranks import convolution as convolution
 from graphrun.ops.cross_entropy import (
     sigmoid_cross_entropy_with_logits as sigmoid_cross_entropy_with_logits,
 )

@@ -11,6 +11,9 @@ from graphrun.graph.site import user_site
 from graphrun.ops.array import concat, expand_dims, squeeze
 from graphrun.ops.attributes import ints
 from graphrun.ops.conv import conv2d, conv2d_transpose
+from graphrun.ops.conv3d import conv3d, conv3d_transpose
+from graphrun.ops.window import one_filter
+from graphrun.shapes import format_shape
 
 
 def conv1d(
@@ -133,3 +136,75 @@ def atrous_conv2d_transpose(
     return conv2d_transpose(
         value, filters, output_shape, 1, padding, name=name or "atrous_conv2d_transpose", dilations=rate
     )
+
+
+def convolution(
+    input: Any,
+    filter: Any = None,
+    padding: Any = None,
+    strides: Any = None,
+    dilation_rate: Any = None,
+    name: str | None = None,
+    data_format: str | None = None,
+    filters: Any = None,
+    dilations: Any = None,
+) -> Tensor:
+    """Convolve sequences, images or volumes, by the rank of the filter.
+
+    Parameters
+    ----------
+    input : tensor
+        Rank 3, 4 or 5, channels last unless `data_format` starts with ``"NC"``.
+    filter : tensor
+        Of the same rank: (spatial dimensions, in channels, out channels).
+    padding : {"SAME", "VALID"}
+    strides, dilation_rate : int or list with one int for each spatial dimension, optional
+    name : str, optional
+    data_format : str, optional
+    filters, dilations
+        Newer names of `filter` and `dilation_rate`.
+    """
+    where = "convolution"
+    x, w = convert_operands((input, one_filter(filter, filters, where)))
+    rank = _spatial_rank(where, x, w)
+    rate = dilation_rate if dilations is None else dilations
+    label = name or where
+    if rank == 1:
+        return conv1d(x, w, strides, padding, None, data_format, label, dilations=rate)
+    function = conv2d if rank == 2 else conv3d
+    return function(x, w, strides, padding, data_format=data_format, dilations=rate, name=label)
+
+
+def conv_transpose(
+    input: Any,
+    filters: Any,
+    output_shape: Any,
+    strides: Any,
+    padding: Any = "SAME",
+    data_format: str | None = None,
+    dilations: Any = None,
+    name: str | None = None,
+) -> Tensor:
+    """The transposed convolution of sequences, images or volumes, by the rank of the filters."""
+    where = "conv_transpose"
+    x, w = convert_operands((input, filters))
+    functions = (conv1d_transpose, conv2d_transpose, conv3d_transpose)
+    function: Any = functions[_spatial_rank(where, x, w) - 1]
+    return function(
+        x, w, output_shape, strides, padding, data_format=data_format, dilations=dilations, name=name or where
+    )
+
+
+def _spatial_rank(where: str, x: Tensor, w: Tensor) -> int:
+    shape = w._shape if w._shape is not None else x._shape
+    if shape is None or not 3 <= len(shape) <= 5:
+        raise ShapeError(
+            message(
+                f"the filter has shape {format_shape(w._shape)} and the input {format_shape(x._shape)}",
+                where=where,
+                site=user_site(),
+                expected="rank 3, 4 or 5: the number of spatial dimensions and 2",
+                fix="use set_shape, or conv1d, conv2d or conv3d" if shape is None else "",
+            )
+        )
+    return len(shape) - 2

@@ -15,41 +15,52 @@ from graphrun.shapes import Dim, Shape, window_length
 Pair = tuple[int, int]
 Padding = str | tuple[Pair, Pair]
 
-_FORMATS = ("NHWC", "NCHW")
+IMAGES = ("NHWC", "NCHW")
+VOLUMES = ("NDHWC", "NCDHW")
 
 
-def check_data_format(data_format: str | None, where: str) -> str:
-    """Return the order of the dimensions; None means NHWC."""
+def check_data_format(data_format: str | None, where: str, formats: tuple[str, str] = IMAGES) -> str:
+    """Return the order of the dimensions; None means the first of `formats`."""
     if data_format is None:
-        return "NHWC"
-    if data_format not in _FORMATS:
-        raise _fault(where, f"data_format={data_format!r}", '"NHWC" or "NCHW"')
+        return formats[0]
+    if data_format not in formats:
+        raise _fault(where, f"data_format={data_format!r}", f'"{formats[0]}" or "{formats[1]}"')
     return data_format
 
 
-def pair(value: Any, what: str, where: str, data_format: str, default: int | None = None) -> Pair:
-    """Return (height, width) from an int, or from 1, 2 or 4 of them; 4 are in the order of `data_format`."""
+def steps(value: Any, what: str, where: str, data_format: str, default: int | None = None) -> tuple[int, ...]:
+    """Return one int for each spatial dimension of `data_format`.
+
+    Given are an int, or a list of one, of one for each spatial dimension, or of one for each dimension in the
+    order of `data_format`.
+    """
     given: Any = default if value is None else value
+    rank = len(data_format)
     try:
         items = [operator.index(i) for i in ([given] if np.ndim(given) == 0 else given)]
     except TypeError:
         raise _fault(where, f"{what}={value!r}", "ints") from None
     if len(items) == 1:
-        items *= 2
-    elif len(items) == 4:
-        batch, channels = (items[0], items[3]) if data_format == "NHWC" else items[:2]
-        if batch != 1 or channels != 1:
+        items *= rank - 2
+    elif len(items) == rank:
+        if items[0] != 1 or items[data_format.index("C")] != 1:
             raise _fault(
                 where,
                 f"{what}={list(given)} moves over images or channels",
                 f"1 for N and C of {data_format}",
             )
-        items = items[1:3] if data_format == "NHWC" else items[2:]
-    elif len(items) != 2:
-        raise _fault(where, f"{what} has {len(items)} entries", "1, 2 or 4 of them")
+        items = items[1:-1] if data_format[-1] == "C" else items[2:]
+    elif len(items) != rank - 2:
+        raise _fault(where, f"{what} has {len(items)} entries", f"1, {rank - 2} or {rank} of them")
     if min(items) < 1:
         raise _fault(where, f"{what}={value!r}", "1 or more in each dimension")
-    return items[0], items[1]
+    return tuple(items)
+
+
+def pair(value: Any, what: str, where: str, data_format: str, default: int | None = None) -> Pair:
+    """Return (height, width) as `steps` does."""
+    height, width = steps(value, what, where, data_format, default)
+    return height, width
 
 
 def check_padding(padding: Any, where: str, data_format: str) -> Padding:
@@ -71,6 +82,13 @@ def check_padding(padding: Any, where: str, data_format: str) -> Padding:
         f"padding={padding!r}",
         '"SAME", "VALID", or zeros around each image as ((top, bottom), (left, right))',
     )
+
+
+def check_same_or_valid(padding: Any, where: str) -> str:
+    """Return "SAME" or "VALID", where explicit padding is not to be had."""
+    if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
+        return padding.upper()
+    raise _fault(where, f"padding={padding!r}", '"SAME" or "VALID"')
 
 
 def one_filter(filter: Any, filters: Any, where: str) -> Any:

@@ -20,7 +20,15 @@ from graphrun.ops.conv import (
     conv2d_backprop_input,
     conv2d_transpose,
 )
-from graphrun.ops.conv_ranks import atrous_conv2d, atrous_conv2d_transpose, conv1d, conv1d_transpose
+from graphrun.ops.conv3d import conv3d, conv3d_backprop_filter, conv3d_transpose
+from graphrun.ops.conv_ranks import (
+    atrous_conv2d,
+    atrous_conv2d_transpose,
+    conv1d,
+    conv1d_transpose,
+    conv_transpose,
+    convolution,
+)
 from graphrun.ops.depthwise import (
     depthwise_conv2d,
     depthwise_conv2d_backprop_filter,
@@ -256,3 +264,37 @@ def test_public_gradients_of_depthwise() -> None:
     np.testing.assert_allclose(
         [(moved[0] * dy).sum(), (moved[1] * dy).sum()], [(dx * v).sum(), (dw * u).sum()]
     )
+
+
+def test_conv3d_shapes_and_messages() -> None:
+    x, w = placeholder(dtypes.float32, (None, 8, 9, None, 3)), placeholder(dtypes.float32, (3, 3, 3, 3, 4))
+    assert conv3d(x, w, [1, 2, 2, 2, 1], "SAME")._shape == (None, 4, 5, None, 4)
+    assert conv3d(x, w, 1, "VALID")._shape == (None, 6, 7, None, 4)
+    y = conv3d_transpose(placeholder(dtypes.float32, (None, 4, 5, 6, 4)), w, [2, 8, 9, 12, 3], 2)
+    assert y._shape == (2, 8, 9, 12, 3) and y.name == "conv3d_transpose:0"
+    assert conv3d_backprop_filter(x, [3, 3, 3, 3, 4], conv3d(x, w, 1, "SAME"), 1, "SAME")._shape == w._shape
+    with pytest.raises(ShapeError, match="conv3d 'c': the input has 3 channels and the filter takes 2"):
+        conv3d(x, placeholder(dtypes.float32, (3, 3, 3, 2, 4)), 1, "SAME", name="c")
+    with pytest.raises(ShapeError, match="the filter has rank 4"):
+        conv3d(x, _image(3, 3, 3, 4), 1, "SAME")
+    with pytest.raises(ShapeError, match='data_format=\'NHWC\'(.|\n)*"NDHWC" or "NCDHW"'):
+        conv3d(x, w, 1, "SAME", data_format="NHWC")
+    with pytest.raises(ShapeError, match=r'padding=\[\[0, 0\]\](.|\n)*"SAME" or "VALID"'):
+        conv3d(x, w, 1, [[0, 0]])
+    with pytest.raises(ShapeError, match="strides has 2 entries(.|\n)*1, 3 or 5"):
+        conv3d(x, w, [2, 2], "SAME")
+    with pytest.raises(ShapeError, match=r"an input of shape \(2, 9, 9, 12, 3\) gives an output of shape"):
+        conv3d_transpose(placeholder(dtypes.float32, (2, 4, 5, 6, 4)), w, [2, 9, 9, 12, 3], 2)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolution_takes_the_rank_of_the_filter(rank: int) -> None:
+    x, w = _array(2, *(6, 5, 4)[:rank], 3), _array(*(3, 2, 2)[:rank], 3, 4, seed=1)
+    y = convolution(x, w, "SAME", dilation_rate=[2] * rank, name="c")
+    function: Any = (conv1d, conv2d, conv3d)[rank - 1]
+    assert y.name == "c:0"
+    np.testing.assert_array_equal(evaluate(y), evaluate(function(x, w, 1, "SAME", dilations=[2] * rank)))
+    back = conv_transpose(evaluate(y), w, x.shape, 1, dilations=2)
+    assert back._shape == x.shape and back.name == "conv_transpose:0"
+    with pytest.raises(ShapeError, match="convolution: the filter has shape .*, 1, 1, 1, 1, 1"):
+        convolution(x, np.ones((1,) * 6), "SAME")
