@@ -45,7 +45,7 @@ from graphrun.compiler.plan import (
 from graphrun.compiler.rows import ROWS
 from graphrun.compiler.views import is_contiguous, view_map
 from graphrun.device_names import NUMPY, runs_kernels
-from graphrun.graph.descriptor import Spec
+from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.traverse import topological_order
 from graphrun.shapes import num_elements
 
@@ -308,8 +308,12 @@ class _Lowering:
             )
             launches, scratch_bytes, packs = epilogue_launches(node, kernels, cache)
         else:
+            overwritten = self._overwritten(node, in_places)
             for i in range(len(node.specs)):
                 target = self._update_target((node, i)) if len(node.specs) == 1 else None
+                if i == 0 and overwritten is not None:
+                    out_places.append(overwritten)
+                    continue
                 # These kernels may write one element before they have read another.
                 if target is None or any(p.buffer == target.buffer for p in in_places):
                     target = self.new_value_place((node, i))
@@ -441,6 +445,27 @@ class _Lowering:
             else:
                 outs.append(self.new_value_place((node, j)))
         return in_place, outs
+
+    def _overwritten(self, node: Node, ins: list[Place]) -> Place | None:
+        """Where output 0 of a kernel that overwrites an input goes: that lies there, or is copied there."""
+        descriptor = node.op.descriptor(node.input_specs, node.attrs)
+        if not isinstance(descriptor, Kernel) or descriptor.overwrites is None:
+            return None
+        k = descriptor.overwrites
+        source, value = ins[k], node.inputs[k]
+        others = [p.buffer for j, p in enumerate(ins) if j != k]
+        target = self._update_target((node, 0))
+        if source.buffer not in others and source.offset == 0:
+            if target is not None and target.buffer == source.buffer:
+                return target
+            whole = self.slot_bytes.get(source.buffer) == source.size_bytes
+            if whole and not any(self.uses.get(v) for v in self._in_one_place(value, source)):
+                return Place(source.buffer, 0, node.specs[0])
+        if target is None or target.buffer in (source.buffer, *others):
+            target = self.new_value_place((node, 0))
+        if source.size_bytes:
+            self.plan.steps.append(CopyStep(node.device, source, target, self.origin(node)))
+        return target
 
     def _update_target(self, value: Value) -> Place | None:
         """The buffer of the state that `value` is the new value of, if the old one is done with."""

@@ -120,15 +120,14 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             variable = op.inputs[0].op
             known = variable not in initial and state_spec(variable) is not None
             replaced[(node, 0)] = state(variable) if known else current(node.inputs[1])
-        elif kind in ("assign", "assign_add", "assign_sub"):
+        elif op.opdef.writes is not None:
             variable = op.inputs[0].op
-            value = current(node.inputs[1])
-            if kind != "assign":
+            value, *more = [current(v) for v in node.inputs[1:]]
+            if op.opdef.writes:
                 chain = writes.get(variable)
                 old = chain[-1][1] if chain else before(variable)
-                name = "add" if kind == "assign_add" else "subtract"
-                new = Node(get_op(name), (old, value), {}, (), op, op.device)
-                new.specs = tuple(new.op.check(new.name, new.site, new.input_specs, {}))
+                new = Node(get_op(op.opdef.writes), (old, value, *more), node.attrs, (), op, op.device)
+                new.specs = tuple(new.op.check(new.name, new.site, new.input_specs, node.attrs))
                 nodes.append(new)
                 value = (new, 0)
             elif op.attrs["initializer"]:

@@ -225,6 +225,10 @@ class Kernel:
 
     A family with `packs` takes ``readers`` too, for each input how many operations like this one read it,
     `READERS_FOREVER` where its values stay from run to run, by which it decides whether a copy pays.
+
+    `overwrites` names an input whose values output 0 starts with: the compiler puts them there before the
+    launches, by letting both lie in one place where nobody needs the input any more.  The launches then
+    write what changes, and do not read the input.
     """
 
     family: str  # one self-test each: "gemm", "conv", "pool", ...
@@ -232,6 +236,7 @@ class Kernel:
     files: tuple[str, ...] = field(default=())
     epilogue: bool = False
     packs: bool = False
+    overwrites: int | None = None
 
 
 Descriptor = Expr | View | Index | Reduce | Kernel

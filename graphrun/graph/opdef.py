@@ -104,6 +104,9 @@ class OpDef:
         counter (an int64 scalar that the session keeps) before the other inputs.
     advance : callable, optional
         Of such a pure operation: ``advance(out_spec) -> int``, the counter blocks that one run uses up.
+    writes : str, optional
+        Of an operation whose first input is a variable: the operation that computes the variable's new
+        value, from its value and the other inputs, with the same attributes.
     node_name : str
         Default name of its nodes where it is not `name`: TensorFlow's, as in ``MatMul``.
     onnx : str, optional
@@ -126,6 +129,7 @@ class OpDef:
     expand: Callable[..., Any] | None = None
     pure: str | None = None
     advance: Callable[[Spec], int] | None = None
+    writes: str | None = None
     node_name: str = ""
     onnx: str | None = None
     input_names: tuple[str, ...] = ("a", "b", "c", "d", "e", "f")

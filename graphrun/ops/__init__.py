@@ -14,5 +14,6 @@ from graphrun.ops import (  # noqa: F401
     random,
     ranking,
     reduce,
+    scatter,
     state,
 )

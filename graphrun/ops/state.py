@@ -117,13 +117,13 @@ assign_op, assign_add_op, assign_sub_op = (
     register(
         OpDef(
             name, rule, None, stateful=True, side_effect=True, node_name=node_name,
-            input_names=("variable", "value"),
+            input_names=("variable", "value"), writes=writes,
         )
     )
-    for name, rule, node_name in (
-        ("assign", _assign_rule, "Assign"),
-        ("assign_add", _update_rule, "AssignAdd"),
-        ("assign_sub", _update_rule, "AssignSub"),
+    for name, rule, node_name, writes in (
+        ("assign", _assign_rule, "Assign", ""),  # the value itself
+        ("assign_add", _update_rule, "AssignAdd", "add"),
+        ("assign_sub", _update_rule, "AssignSub", "subtract"),
     )
 )  # fmt: skip
 
@@ -454,20 +454,24 @@ def _result(t: Tensor, read_value: bool) -> Any:
 def _variable_of(ref: Any, what: str) -> Tensor:
     t = ref._as_graph_element() if isinstance(ref, Variable) else ref
     # The result of an assign stands for its variable, as TensorFlow's references do.
-    while isinstance(t, Tensor) and t.op.opdef in (assign_op, assign_add_op, assign_sub_op):
+    while isinstance(t, Tensor) and t.op.opdef.writes is not None:
         t = t.op.inputs[0]
     if not isinstance(t, Tensor) or t.op.opdef is not variable_op:
         raise DTypeError(message(f"{what} of {ref!r}", expected="a gr.Variable"))
     return t
 
 
-def _write(opdef: OpDef, ref: Any, value: Any, attrs: dict[str, Any] | None, name: str | None) -> Tensor:
+def write_state(
+    opdef: OpDef, ref: Any, value: Any, attrs: dict[str, Any] | None, name: str | None,
+    between: tuple[Tensor, ...] = (),
+) -> Tensor:  # fmt: skip
+    """A write to a variable (`OpDef.writes`); `between` are the inputs between the variable and the value."""
     v = _variable_of(ref, opdef.name)
     converted = convert_to_tensor(value, v.dtype, graph=v.graph)
     # A reference that comes from an assign stands for the variable after it.
     after = [ref] if isinstance(ref, Tensor) and ref is not v else []
     with v.graph.control_dependencies(after):
-        result: Tensor = apply(opdef, (v, converted), attrs, name)
+        result: Tensor = apply(opdef, (v, *between, converted), attrs, name)
     return result
 
 
@@ -481,7 +485,7 @@ def assign(
     """
     v = _variable_of(ref, "assign")
     validate = v._shape is not None if validate_shape is None else bool(validate_shape)
-    result = _write(assign_op, ref, value, {"validate_shape": validate, "initializer": False}, name)
+    result = write_state(assign_op, ref, value, {"validate_shape": validate, "initializer": False}, name)
     if not validate and is_static(v._shape):
         v.graph._free_shape(v.op)
     return result
@@ -489,12 +493,12 @@ def assign(
 
 def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Return a tensor that adds `value` to variable `ref` when it runs, and is the new value."""
-    return _write(assign_add_op, ref, value, None, name)
+    return write_state(assign_add_op, ref, value, None, name)
 
 
 def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Tensor:
     """Return a tensor that subtracts `value` from variable `ref` when it runs, and is the new value."""
-    return _write(assign_sub_op, ref, value, None, name)
+    return write_state(assign_sub_op, ref, value, None, name)
 
 
 def no_op(name: str | None = None) -> Operation:

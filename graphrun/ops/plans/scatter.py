@@ -75,3 +75,39 @@ def _split(
     if device.kind == "cpu":
         return share, blocks, ((items,), (1,))
     return share, blocks, ((-(-items // _GPU_GROUP) * _GPU_GROUP,), (_GPU_GROUP,))
+
+
+_MODES = {"update": 0, "add": 1, "sub": 2, "mul": 3, "div": 4, "min": 5, "max": 6}
+
+
+def plan_scatter_rows(
+    ins: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any], device: Capabilities
+) -> KernelPlan | None:
+    """scatter_rows(tensor, indices, updates; mode, nd), into an output that holds the tensor's values."""
+    out, indices, updates = outs[0], ins[1], ins[2]
+    # A division of integers by 0 is told by the host.
+    if not device.supports(out.dtype) or (attrs["mode"] == "div" and not out.dtype.is_floating):
+        return None
+    shape, places = cast("tuple[int, ...]", out.shape), cast("tuple[int, ...]", indices.shape)
+    depth = places[-1] if attrs["nd"] else 1
+    count = math.prod(places[:-1] if attrs["nd"] else places)
+    if depth == 0:
+        return None
+    rows, columns = math.prod(shape[:depth]), math.prod(shape[depth:])
+    if rows * columns * count == 0:
+        return KernelPlan(())
+    share, blocks, sizes = _split(1, min(rows, count), columns, device)
+    defines: list[tuple[str, Any]] = [
+        ("GR_ROWS_T", out.dtype.storage),
+        ("GR_ROWS_C", out.dtype.compute),
+        ("GR_ROWS_INDEX", indices.dtype.storage),
+        ("GR_ROWS_MODE", _MODES[attrs["mode"]]),
+    ]
+    defines += [("GR_ROWS_HALF", 1)] if out.dtype.storage == "half" else []
+    defines += [("GR_ROWS_ONE", 1)] if updates.shape == () else []
+    if depth > 1:
+        defines += [("GR_ROWS_DEPTH", depth), ("GR_ROWS_DIMS", ", ".join(map(str, shape[:depth])))]
+    numbers = [("long", rows), ("ulong", count), ("ulong", columns), ("ulong", share), ("ulong", blocks)]
+    args = (("in", 1), ("in", 2), ("out", 0), *numbers)
+    launch = Launch("scatter_rows.cl", "scatter_rows", tuple(defines), args, *sizes)
+    return KernelPlan((launch,), flops=count * columns)
