@@ -134,3 +134,48 @@ def test_what_does_not_fit() -> None:
         gr.scatter_add(v, [0.5], 1.0)
     with pytest.raises(DTypeError, match="expected a gr.Variable"):
         gr.scatter_add(gr.zeros([3]), [0], 1.0)
+
+
+@pytest.mark.parametrize("mode", ["update", "add"])
+def test_a_variable_on_the_host_is_written_in_its_place(mode: str) -> None:
+    v = gr.Variable(TABLE)
+    step = getattr(gr, f"scatter_{mode}")(v, [1], [[5.0, 5.0]]).op
+    expected = TABLE.copy()
+    expected[1] = [5, 5] if mode == "update" else expected[1] + [10, 10]
+    with gr.Session() as sess:
+        sess.run(v.initializer)
+        sess.run(step)
+        (cell,) = (c for c in sess._store.cells.values() if c.host is not None)
+        array, version = cell.host, cell.version
+        read = sess.run(v)
+        sess.run(step)
+        assert cell.host is array and cell.version > version
+        assert read[0, 0] == TABLE[0, 0] and not np.shares_memory(read, array)
+        np.testing.assert_array_equal(sess.run(v), expected)
+        mine = np.ones((6, 2), np.float32)
+        v.load(mine, sess)
+        sess.run(step)
+        np.testing.assert_array_equal(mine, 1)
+
+
+def test_a_read_beside_the_write_keeps_its_value() -> None:
+    """A run that has begun to read sees one value to its end, whatever is written meanwhile."""
+    v = gr.Variable(np.zeros((4, 2), np.float32))
+    total = gr.reduce_sum(v)
+    step = gr.scatter_add(v, [0, 1, 2, 3], 1.0).op
+    with gr.Session() as sess:
+        sess.run(v.initializer)
+        sess.run(step)
+        store = sess._store
+        (cell,) = (c for c in store.cells.values() if c.host is not None)
+        held = cell.host
+        with store.commit:
+            store.readers += 1  # as a run of another thread does
+        sess.run(step)
+        assert held.sum() == 8 and cell.host is not held
+        with store.commit:
+            store.readers -= 1
+        assert sess.run(total) == 16 and store.readers == 0
+        with pytest.raises(gr.errors.FeedError):
+            sess.run(total, {total: "x"})
+        assert store.readers == 0

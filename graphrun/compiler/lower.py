@@ -6,6 +6,7 @@ run that fails has changed no variable, and so that an update may be written ove
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -251,12 +252,25 @@ class _Lowering:
             r = self.registers[(node, i)] = self.new_register(spec)
             outputs.append(r)
         self._use(node)
-        assert node.op.numpy is not None, f"{node.op.name} should have been replaced"
+        function: Any = node.op.numpy
+        assert function is not None, f"{node.op.name} should have been replaced"
+        if self._rewrites_its_state(node):
+            rewrite: Any = node.op.rewrite
+            function, inputs = functools.partial(rewrite, node.input_specs[0]), inputs[1:]
         self.plan.steps.append(
-            HostStep(
-                node.op.numpy, inputs, tuple(outputs), node.attrs, self.origin(node), node.specs, node.note
-            )
+            HostStep(function, inputs, tuple(outputs), node.attrs, self.origin(node), node.specs, node.note)
         )
+
+    def _rewrites_its_state(self, node: Node) -> bool:
+        """Whether a host node makes the new value of the state that it reads, and nobody else reads it.
+
+        The result is then what writes it, which the run does when nothing can fail any more.
+        """
+        keys = self.update_of.get((node, 0), [])
+        if node.op.rewrite is None or len(keys) != 1:
+            return False
+        source, kept = node.inputs[0][0], self.program.kept.count((node, 0))
+        return source is self.program.states.get(keys[0]) and self.uses[(node, 0)] == 1 + kept
 
     def _copy(self, node: Node) -> None:
         value, spec = node.inputs[0], node.specs[0]

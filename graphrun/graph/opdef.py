@@ -107,6 +107,11 @@ class OpDef:
     writes : str, optional
         Of an operation whose first input is a variable: the operation that computes the variable's new
         value, from its value and the other inputs, with the same attributes.
+    rewrite : callable, optional
+        Of an operation that changes few elements of its first input:
+        ``rewrite(spec of the first input, *other arrays, **attrs) -> write``, where ``write(array)`` turns
+        the first input into the result and cannot fail.  It serves a variable on the host whose new value
+        nobody else asks for.
     node_name : str
         Default name of its nodes where it is not `name`: TensorFlow's, as in ``MatMul``.
     onnx : str, optional
@@ -130,6 +135,7 @@ class OpDef:
     pure: str | None = None
     advance: Callable[[Spec], int] | None = None
     writes: str | None = None
+    rewrite: Callable[..., Callable[[np.ndarray], None]] | None = None
     node_name: str = ""
     onnx: str | None = None
     input_names: tuple[str, ...] = ("a", "b", "c", "d", "e", "f")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun import dtypes
+from graphrun.dtypes import as_dtype
 from graphrun.errors import ExecutionError, GradientError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Index, Kernel, Spec
@@ -184,39 +185,46 @@ def _scatter_rule(target: Spec, indices: Spec, updates: Spec, *, mode: str, nd: 
 
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if a.dtype.kind == "f":
-        return a / b
-    if (np.asarray(b) == 0).any():
-        raise RuleError("division of integers by 0", kind=ExecutionError)
-    return np.trunc(a / b).astype(a.dtype)
+    return a / b if a.dtype.kind == "f" else np.trunc(a / b).astype(a.dtype)
 
 
-def write_rows(
-    target: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, mode: str, nd: bool
-) -> np.ndarray:
-    """Write into `target` itself, in the order of the indices where several name one row."""
-    places = indices if nd else np.asarray(indices)[..., None]
-    depth = places.shape[-1]
-    rows = _flat_rows(places, target.shape).reshape(-1)
-    table = target.reshape(math.prod(target.shape[:depth]), math.prod(target.shape[depth:]))
-    values = updates if updates.ndim == 0 else updates.reshape(rows.size, table.shape[1])
-    if mode == "update":
-        table[rows] = values
-        return target
-    if np.unique(rows).size == rows.size:
-        table[rows] = (_FUNCTIONS.get(mode) or _quotient)(table[rows], values)
-    elif mode in _FUNCTIONS:
-        _FUNCTIONS[mode].at(table, rows, values)
-    else:
-        for k, row in enumerate(rows):
-            table[row] = _quotient(table[row], values if values.ndim == 0 else values[k])
-    return target
+class RowWrite:
+    """Writes rows into an array of one shape, in the order of the indices where several name one row.
+
+    What can go wrong does so while it is made.
+    """
+
+    def __init__(self, target: Spec, indices: Any, updates: Any, *, mode: str, nd: bool) -> None:
+        dims, places = dims_of(target), indices if nd else np.asarray(indices)[..., None]
+        depth = places.shape[-1]
+        self._mode = mode
+        self._rows = _flat_rows(places, dims).reshape(-1)
+        self._shape = (math.prod(dims[:depth]), math.prod(dims[depth:]))
+        updates = np.asarray(updates)
+        self._values = updates if updates.ndim == 0 else updates.reshape(self._rows.size, self._shape[1])
+        if mode == "div" and target.dtype.is_integer and (self._values == 0).any():
+            raise RuleError("division of integers by 0", kind=ExecutionError)
+
+    def __call__(self, target: np.ndarray) -> None:
+        """Write into `target`, which is contiguous."""
+        table, rows, values = target.reshape(self._shape), self._rows, self._values
+        if self._mode == "update":
+            table[rows] = values
+        elif np.unique(rows).size == rows.size:
+            table[rows] = (_FUNCTIONS.get(self._mode) or _quotient)(table[rows], values)
+        elif self._mode in _FUNCTIONS:
+            _FUNCTIONS[self._mode].at(table, rows, values)
+        else:
+            for k, row in enumerate(rows):
+                table[row] = _quotient(table[row], values if values.ndim == 0 else values[k])
 
 
 def _scatter_numpy(
     target: np.ndarray, indices: np.ndarray, updates: np.ndarray, *, mode: str, nd: bool
 ) -> np.ndarray:
-    return write_rows(np.array(target, order="C"), indices, updates, mode=mode, nd=nd)
+    result = np.array(target, order="C")
+    RowWrite(Spec(result.shape, as_dtype(result.dtype)), indices, updates, mode=mode, nd=nd)(result)
+    return result
 
 
 def _scatter_gradient(op: Operation, dy: Tensor) -> tuple[Any, ...]:
@@ -243,7 +251,7 @@ scatter_rows_op = register(
     OpDef(
         "scatter_rows", _scatter_rule, _scatter_numpy,
         Kernel("scatter", plan_scatter_rows, ("scatter_rows.cl",), overwrites=0), _scatter_gradient,
-        node_name="TensorScatterUpdate", input_names=("tensor", "indices", "updates"),
+        node_name="TensorScatterUpdate", input_names=("tensor", "indices", "updates"), rewrite=RowWrite,
     )
 )  # fmt: skip
 scatter_write_op = register(

@@ -102,7 +102,7 @@ class BoundPlan:
         if self.uses_devices and os.getpid() != self._process:
             raise forked(", ".join(self.plan.devices))
         if self._lock is None:
-            return self._guarded(feeds, self._states() if self.host_cells else ())[0]
+            return self._read(feeds) if self.host_cells else self._guarded(feeds, ())[0]
         with self._lock:
             if self.uses_devices:
                 self._prepare_devices()
@@ -122,13 +122,26 @@ class BoundPlan:
                 raise
             with self.store.commit:
                 for (cell, _), value, spec in zip(self.host_updates, updates, self.update_specs, strict=True):
-                    self.store.set_host(cell, value, Spec(np.shape(value), spec.dtype))
+                    if callable(value):
+                        self.store.change_host(cell, value)
+                    else:
+                        self.store.set_host(cell, value, Spec(np.shape(value), spec.dtype))
                 for cell, device, spec in self.device_updates:
                     cell.host = None
                     cell.spec = spec
                     cell.valid = {device}
                     cell.version += 1
             return fetched
+
+    def _read(self, feeds: Sequence[Any]) -> tuple[Any, ...]:
+        """A run that changes no state; others may go on beside it."""
+        with self.store.commit:
+            self.store.readers += 1
+        try:
+            return self._guarded(feeds, self._states())[0]
+        finally:
+            with self.store.commit:
+                self.store.readers -= 1
 
     def _states(self) -> list[Any]:
         """The host values of states: all from before some run, or all from after it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphrun.graph.descriptor import Spec
 class Cell:
     """One state.  Its value is on the host, on devices, or both; `valid` names the places that have it.
 
-    Arrays in `host` are never changed in place: whoever holds one holds the value of its run.
+    Whoever holds an array of `host` during a run holds the value of that run: see `Store.change_host`.
     """
 
     __slots__ = ("key", "host", "buffers", "valid", "spec", "version")
@@ -41,6 +42,8 @@ class Store:
         # that those who just read need not wait for such a run.
         self.lock = threading.RLock()
         self.commit = threading.Lock()
+        # Runs under way that read host values without `lock`; counted within `commit`.
+        self.readers = 0
 
     def cell(self, key: Any) -> Cell:
         """The cell of a state; it has no value at first, except for counters, which start at 0."""
@@ -58,6 +61,23 @@ class Store:
         cell.spec = spec
         cell.version += 1
         cell.valid.clear()
+
+    def change_host(self, cell: Cell, write: Callable[[np.ndarray], None]) -> None:
+        """Let `write` change the value on the host: in its place, unless somebody may hold it.
+
+        To be called within `commit`, so that no run that only reads can begin.
+        """
+        array = cell.host
+        assert array is not None and cell.spec is not None, "the run has read it"
+        if (
+            self.readers
+            or array.base is not None
+            or not array.flags.writeable
+            or not array.flags.c_contiguous
+        ):
+            array = np.array(array, order="C")
+        write(array)
+        self.set_host(cell, array, cell.spec)
 
     def host_value(self, cell: Cell, devices: Any) -> np.ndarray | None:
         """The value as an array, brought from a device where it must be; None without a value."""
