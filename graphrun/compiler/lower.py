@@ -41,6 +41,8 @@ from graphrun.compiler.plan import (
     Plan,
     Step,
     UploadStep,
+    places_of,
+    resolved,
     size_bytes,
 )  # fmt: skip
 from graphrun.compiler.rows import ROWS
@@ -526,7 +528,7 @@ class _Lowering:
         plan = self.plan
         lives: dict[Any, list[int]] = {}
         for number, step in enumerate(plan.steps):
-            for place in _places(step):
+            for place in places_of(step):
                 if place.buffer in self.slot_bytes:
                     lives.setdefault(place.buffer, []).append(number)
         number_of: dict[Any, int] = {}
@@ -543,7 +545,7 @@ class _Lowering:
         for key, info in self.fixed.items():
             number_of[key] = len(plan.buffers)
             plan.buffers.append(info)
-        plan.steps = [_resolved(step, number_of) for step in plan.steps]
+        plan.steps = [resolved(step, number_of) for step in plan.steps]
         plan.host_peak_bytes = self._host_peak()
 
     def _host_peak(self) -> int:
@@ -567,29 +569,6 @@ class _Lowering:
             Interval(r, size_bytes(self.register_specs[r]), first[r], end if r in kept else last[r])
             for r in sorted(owned)
         ])  # fmt: skip
-
-
-def _places(step: Step) -> list[Place]:
-    if isinstance(step, UploadStep | DownloadStep):
-        return [step.place]
-    if isinstance(step, CopyStep):
-        return [step.source, step.target]
-    if isinstance(step, LaunchStep):
-        return [p for kind, p in step.args if kind == "buffer"]
-    return []
-
-
-def _resolved(step: Step, number_of: dict[Any, int]) -> Step:
-    def at(place: Place) -> Place:
-        return Place(number_of[place.buffer], place.offset, place.spec)
-
-    if isinstance(step, UploadStep | DownloadStep):
-        return replace(step, place=at(step.place))
-    if isinstance(step, CopyStep):
-        return replace(step, source=at(step.source), target=at(step.target))
-    if isinstance(step, LaunchStep):
-        return replace(step, args=tuple((k, at(v)) if k == "buffer" else (k, v) for k, v in step.args))
-    return step
 
 
 def _without_conflicts(copies: list[CopyStep], lowering: _Lowering) -> list[Step]:

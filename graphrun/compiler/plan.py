@@ -7,7 +7,7 @@ device live in numbered buffers, fixed by the memory plan, at an offset.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,32 @@ class LaunchStep:
 
 
 Step = HostStep | UploadStep | DownloadStep | CopyStep | LaunchStep
+
+
+def places_of(step: Step) -> list[Place]:
+    """The places on devices that a step reads and writes."""
+    if isinstance(step, UploadStep | DownloadStep):
+        return [step.place]
+    if isinstance(step, CopyStep):
+        return [step.source, step.target]
+    if isinstance(step, LaunchStep):
+        return [p for kind, p in step.args if kind == "buffer"]
+    return []
+
+
+def resolved(step: Step, number_of: dict[Any, int]) -> Step:
+    """The step with numbers in place of the keys of buffers."""
+
+    def at(place: Place) -> Place:
+        return Place(number_of[place.buffer], place.offset, place.spec)
+
+    if isinstance(step, UploadStep | DownloadStep):
+        return replace(step, place=at(step.place))
+    if isinstance(step, CopyStep):
+        return replace(step, source=at(step.source), target=at(step.target))
+    if isinstance(step, LaunchStep):
+        return replace(step, args=tuple((k, at(v)) if k == "buffer" else (k, v) for k, v in step.args))
+    return step
 
 
 @dataclass
