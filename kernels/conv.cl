@@ -76,7 +76,13 @@
 #ifdef GR_CONV_HALF_OUT
 #define GR_CONV_OUT half
 #define GR_CONV_STORE(v, p, k) vstore_half_rte(v, k, p)
-#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_CONV_CAT(vstore_half, W), _rte)(v, 0, p)
+/* By way of a variable: PoCL 3.1 takes the address of vectors of halves for one that is aligned to all of them. */
+#define GR_CONV_VSTORE_OUT(v, p) GR_CONV_CAT(GR_NAME, _store)(v, p)
+static inline void GR_CONV_CAT(GR_NAME, _store)(const GR_CONV_VEC v, __global half *p) {
+    GR_CONV_CAT(ushort, W) bits;
+    GR_CONV_CAT(GR_CONV_CAT(vstore_half, W), _rte)(v, 0, (half *)&bits);
+    GR_CONV_CAT(vstore, W)(bits, 0, (__global ushort *)p);
+}
 #else
 #define GR_CONV_OUT GR_CONV_REAL
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))

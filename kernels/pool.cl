@@ -95,8 +95,19 @@
 #define GR_POOL_STORE_PLACE(v, p, k) GR_POOL_CAT(vstore, GR_POOL_VW)(v, 0, (p) + (k))
 #define GR_POOL_ANY(hit) any(hit)
 #ifdef GR_POOL_HALF
-#define GR_POOL_LOAD(p, k) GR_POOL_CAT(vload_half, GR_POOL_VW)(0, (p) + (k))
-#define GR_POOL_STORE(v, p, k) GR_POOL_CAT(GR_POOL_CAT(vstore_half, GR_POOL_VW), _rte)(v, 0, (p) + (k))
+/* By way of a variable: PoCL 3.1 takes the address of vectors of halves for one that is aligned to all of them. */
+#define GR_POOL_BITS GR_POOL_CAT(ushort, GR_POOL_VW)
+#define GR_POOL_LOAD(p, k) GR_POOL_CAT(GR_NAME, _load)((p) + (k))
+#define GR_POOL_STORE(v, p, k) GR_POOL_CAT(GR_NAME, _store)(v, (p) + (k))
+static inline GR_POOL_VEC GR_POOL_CAT(GR_NAME, _load)(__global const half *p) {
+    const GR_POOL_BITS bits = GR_POOL_CAT(vload, GR_POOL_VW)(0, (__global const ushort *)p);
+    return GR_POOL_CAT(vload_half, GR_POOL_VW)(0, (const half *)&bits);
+}
+static inline void GR_POOL_CAT(GR_NAME, _store)(const GR_POOL_VEC v, __global half *p) {
+    GR_POOL_BITS bits;
+    GR_POOL_CAT(GR_POOL_CAT(vstore_half, GR_POOL_VW), _rte)(v, 0, (half *)&bits);
+    GR_POOL_CAT(vstore, GR_POOL_VW)(bits, 0, (__global ushort *)p);
+}
 #else
 #define GR_POOL_LOAD(p, k) GR_POOL_CAT(vload, GR_POOL_VW)(0, (p) + (k))
 #define GR_POOL_STORE(v, p, k) GR_POOL_CAT(vstore, GR_POOL_VW)(v, 0, (p) + (k))
@@ -383,6 +394,7 @@ __kernel void GR_NAME(
 #undef GR_POOL_CAT
 #undef GR_POOL_ELEMENT
 #undef GR_POOL_VEC
+#undef GR_POOL_BITS
 #undef GR_POOL_HIT
 #undef GR_POOL_PLACE
 #undef GR_POOL_LOAD_PLACE

@@ -147,7 +147,7 @@ def _backprop_filter_gradient(op: Operation, ddw: Tensor) -> tuple[Tensor, Tenso
     return _input_gradient(ddw, dy, x, attrs), _conv2d(x, ddw, attrs)
 
 
-_FILES = ("conv.cl", "conv_copy.cl", "conv_plain.cl")
+_FILES = ("conv.cl", "conv_copy.cl", "conv_depthwise.cl", "conv_plain.cl")
 
 conv2d_op = register(
     OpDef(

@@ -142,6 +142,12 @@ def _conv(b: Builder) -> None:
     b.check(y)
     dy = b.array(_floats(*y[0].specs[0].dims))
     b.check(b.op("conv2d_backprop_filter", x, dy, shape=(3, 3, 5, 18), **attrs))
+    each, f = b.array(_floats(2, 7, 9, 21)), b.array(_floats(3, 3, 1, 21))
+    y = b.op("conv2d", each, f, **attrs)
+    b.check(y)
+    dy = b.array(_floats(*y[0].specs[0].dims))
+    b.check(b.op("conv2d_backprop_input", f, dy, shape=(2, 7, 9, 21), **attrs))
+    b.check(b.op("conv2d_backprop_filter", each, dy, shape=(3, 3, 1, 21), **attrs))
 
 
 def _pool(b: Builder) -> None:

@@ -42,6 +42,8 @@ CASES: list[Case] = [
     *_rows((1, 5, 5, 2), (1, 1, 2, 3), strides=(2, 2)),  # a stride that passes over pixels
     *_rows((1, 5, 5, 6), (3, 3, 3, 4)),  # two groups
     *_rows((1, 5, 5, 4), (3, 3, 1, 8)),  # depthwise
+    *_rows((1, 5, 6, 7), (3, 2, 1, 7), strides=(2, 1)),
+    *_rows((1, 6, 5, 5), (2, 3, 1, 5), dilations=(2, 2), padding="VALID"),
     # Sums of up to 288 products of either sign: some come out near 0.
     *_rows((3, 9, 9, 16), (3, 3, 16, 32), dtype="float64", gradient=False, tolerance=10),
     *_rows((1, 6, 6, 4), (3, 3, 4, 8), dtype="float16", gradient=False),

@@ -72,7 +72,7 @@ def _instruction(code: str, operands: Any, dtype: Any, out: Any = None) -> Instr
     return Instruction("test", Expr(code), {}, tuple(operands), (dtype,) * len(operands), out or dtype)
 
 
-def _with_epilogue(config: Any, dtype: Any, data_format: str, device: Capabilities, backward: bool) -> Any:
+def with_epilogue(config: Any, dtype: Any, data_format: str, device: Capabilities, backward: bool) -> Any:
     """``relu(conv + residual) * 2`` as int32 too, with what NumPy says."""
     images, size, kernel, strides, dilations, padding, channels, per_group, outputs = config
     rng = np.random.default_rng(6)
@@ -124,7 +124,7 @@ def test_epilogues(kind: str, data_format: str) -> None:
     chosen = [_CONFIGS[i] for i in (1, 3, 4, 8, 11, 12, 13)]
     types = [dtypes.float32, dtypes.float16] + ([dtypes.float64] if runner.fp64 else [])
     made = [
-        _with_epilogue(config, dtype, data_format, device, backward)
+        with_epilogue(config, dtype, data_format, device, backward)
         for dtype in types
         for config in (chosen if dtype is dtypes.float32 else chosen[1:4])
         for backward in (False, True)

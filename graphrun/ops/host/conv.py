@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphrun.errors import ShapeError, message
+from graphrun.ops.host import depthwise
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -204,6 +205,13 @@ def _filter_matrices(w: Array, groups: int) -> Array:
     return np.ascontiguousarray(flat.transpose(1, 0, 2))
 
 
+def _channel_filter(w: Array, channels: int, groups: int) -> Array | None:
+    """The filter as (rows, columns, channels, outputs of one) where each channel is a group, else None."""
+    if groups == 1 or groups != channels:
+        return None
+    return w.astype(_compute(w.dtype), copy=False).reshape(*w.shape[:2], channels, -1)
+
+
 def conv2d(
     x: Array,
     w: Array,
@@ -240,10 +248,14 @@ def conv2d(
     if out.size and w.size:
         padded = _padded(images, rows, columns)
         view = _window_view(padded, rows, columns)
+        alone = _channel_filter(w, channels, groups)
         matrices = _filter_matrices(w, groups)
         row_bytes = columns.output * kh * kw * channels * padded.itemsize
         for image, row in _pieces(n, rows.output, row_bytes):
             target = out[image, row]
+            if alone is not None:
+                target[...] = depthwise.depthwise(view[image, row], alone)
+                continue
             product = np.matmul(_columns(view[image, row], groups), matrices)
             target[...] = product.transpose(1, 0, 2).reshape(target.shape)
     return from_nhwc(out, data_format)
@@ -269,21 +281,27 @@ def conv2d_backprop_input(
     dtype = _compute(dy.dtype)
     dx = np.zeros((n, h, width, channels), dtype)
     if gradient.size and w.size:
+        alone = _channel_filter(w, channels, groups)
         matrices = _filter_matrices(w, groups).transpose(0, 2, 1)
         row_bytes = columns.output * kh * kw * channels * dtype.itemsize
         taps = [(i, j, *rows.overlap(i), *columns.overlap(j)) for i in range(kh) for j in range(kw)]
         for image, row in _pieces(n, rows.output, row_bytes):
             part = np.ascontiguousarray(gradient[image, row], dtype)
-            pixels = part.reshape(-1, groups, co // groups).transpose(1, 0, 2)
-            product = np.matmul(pixels, matrices).reshape(groups, *part.shape[:3], kh, kw, ci)
-            spread = product.transpose(4, 5, 1, 2, 3, 0, 6)  # taps first, then as dy with (groups, ci)
+            if alone is None:
+                pixels = part.reshape(-1, groups, co // groups).transpose(1, 0, 2)
+                product = np.matmul(pixels, matrices).reshape(groups, *part.shape[:3], kh, kw, ci)
+                spread = product.transpose(4, 5, 1, 2, 3, 0, 6)  # taps first, then as dy with (groups, ci)
             for i, j, out_rows, in_rows, out_columns, in_columns in taps:
                 first, last = max(out_rows.start, row.start), min(out_rows.stop, row.stop)
                 if first >= last:
                     continue
                 start = in_rows.start + (first - out_rows.start) * rows.stride
                 in_part = slice(start, start + (last - first - 1) * rows.stride + 1, rows.stride)
-                source = spread[i, j][:, first - row.start : last - row.start, out_columns]
+                lines = slice(first - row.start, last - row.start)
+                if alone is None:
+                    source = spread[i, j][:, lines, out_columns]
+                else:
+                    source = depthwise.spread(part[:, lines, out_columns], alone, i, j)
                 target = dx[image, in_part, in_columns]
                 target += source.reshape(target.shape)
     return from_nhwc(dx.astype(dy.dtype, copy=False), data_format)
@@ -315,6 +333,10 @@ def conv2d_backprop_filter(
         row_bytes = columns.output * kh * kw * channels * dtype.itemsize
         for image, row in _pieces(n, rows.output, row_bytes):
             part = np.ascontiguousarray(gradient[image, row], dtype)
+            if ci == 1 and groups > 1:
+                each = depthwise.filter_gradient(view[image, row], part, co // groups)
+                total += each.reshape(kh * kw, groups, co // groups).transpose(1, 0, 2)
+                continue
             pixels = part.reshape(-1, groups, co // groups).transpose(1, 0, 2)
             total += np.matmul(_columns(view[image, row], groups).transpose(0, 2, 1), pixels)
     dw = total.transpose(1, 0, 2).reshape(kh, kw, ci, co)

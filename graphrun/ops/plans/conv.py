@@ -33,6 +33,12 @@ from graphrun.ops.plans.conv_case import (
     make_case,
     native_vector,
 )
+from graphrun.ops.plans.conv_depthwise import (
+    is_depthwise,
+    plan_depthwise,
+    plan_depthwise_filter,
+    plan_depthwise_input,
+)
 from graphrun.ops.plans.conv_filter import plan_filter
 from graphrun.ops.plans.conv_plain import plan_plain
 from graphrun.ops.plans.conv_ring import Grid, Ring, Source, Taps, ring_of
@@ -96,6 +102,8 @@ def plan_conv2d(
     elements = case.rows.output * case.columns.output * case.outputs
     if not case.images * elements:
         return KernelPlan(())
+    if is_depthwise(case):
+        return plan_depthwise(case)
     if not _tiled(case, case.outputs_per_group) or not case.macs:
         return plan_plain(case, "conv_plain", elements)
     case = _pointwise(case)
@@ -128,6 +136,8 @@ def plan_conv2d_backprop_input(
     elements = case.rows.input * case.columns.input * case.channels
     if not case.images * elements:
         return KernelPlan(())
+    if is_depthwise(case):
+        return plan_depthwise_input(case)
     if not _tiled(case, case.inputs_per_group) or not case.macs:
         return plan_plain(case, "conv_plain_input", elements)
     case = _pointwise(case)
@@ -172,6 +182,8 @@ def plan_conv2d_backprop_filter(
         return None
     if not case.rows.kernel * case.columns.kernel * case.channels * case.outputs:
         return KernelPlan(())
+    if is_depthwise(case):
+        return plan_depthwise_filter(case)
     return plan_filter(case, _tiled(case, case.outputs_per_group))
 
 
