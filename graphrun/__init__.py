@@ -9,7 +9,10 @@
 """
 
 from graphrun import errors as errors
+from graphrun import initializers as initializers
+from graphrun import layers as layers
 from graphrun import linalg as linalg
+from graphrun import losses as losses
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import train as train
@@ -50,6 +53,16 @@ from graphrun.graph.scopes import control_dependencies as control_dependencies
 from graphrun.graph.scopes import device as device
 from graphrun.graph.scopes import get_collection as get_collection
 from graphrun.graph.scopes import name_scope as name_scope
+from graphrun.initializers import constant as constant_initializer
+from graphrun.initializers import glorot_normal as glorot_normal_initializer
+from graphrun.initializers import glorot_uniform as glorot_uniform_initializer
+from graphrun.initializers import ones as ones_initializer
+from graphrun.initializers import orthogonal as orthogonal_initializer
+from graphrun.initializers import random_normal as random_normal_initializer
+from graphrun.initializers import random_uniform as random_uniform_initializer
+from graphrun.initializers import truncated_normal as truncated_normal_initializer
+from graphrun.initializers import variance_scaling as variance_scaling_initializer
+from graphrun.initializers import zeros as zeros_initializer
 from graphrun.ops.array import batch_gather as batch_gather
 from graphrun.ops.array import boolean_mask as boolean_mask
 from graphrun.ops.array import broadcast_to as broadcast_to
@@ -239,15 +252,26 @@ from graphrun.ops.state import global_variables as global_variables
 from graphrun.ops.state import global_variables_initializer as global_variables_initializer
 from graphrun.ops.state import group as group
 from graphrun.ops.state import identity as identity
+from graphrun.ops.state import local_variables as local_variables
+from graphrun.ops.state import local_variables_initializer as local_variables_initializer
+from graphrun.ops.state import model_variables as model_variables
+from graphrun.ops.state import moving_average_variables as moving_average_variables
 from graphrun.ops.state import no_op as no_op
 from graphrun.ops.state import placeholder as placeholder
 from graphrun.ops.state import placeholder_with_default as placeholder_with_default
 from graphrun.ops.state import stop_gradient as stop_gradient
+from graphrun.ops.state import tables_initializer as tables_initializer
 from graphrun.ops.state import trainable_variables as trainable_variables
 from graphrun.ops.state import variables_initializer as variables_initializer
 from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension
 from graphrun.shapes import TensorShape as TensorShape
+from graphrun.variable_scope import AUTO_REUSE as AUTO_REUSE
+from graphrun.variable_scope import VariableScope as VariableScope
+from graphrun.variable_scope import get_variable as get_variable
+from graphrun.variable_scope import get_variable_scope as get_variable_scope
+from graphrun.variable_scope import variable_op_scope as variable_op_scope
+from graphrun.variable_scope import variable_scope as variable_scope
 
 newaxis = None

@@ -47,6 +47,7 @@ ROOMS = {
     "graphrun.data": "front",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",
+    "graphrun.variable_scope": "front",
     "graphrun.losses": "front",
     "graphrun.metrics": "front",
     "graphrun.summary": "front",

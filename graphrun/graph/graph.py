@@ -21,7 +21,7 @@ _VALID_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/>-]*\Z")
 
 
 class GraphKeys:
-    """Names of the collections that graphrun itself fills."""
+    """Names of collections, those that graphrun itself fills among them."""
 
     GLOBAL_VARIABLES = "variables"
     VARIABLES = "variables"
@@ -34,6 +34,20 @@ class GraphKeys:
     TRAIN_OP = "train_op"
     INIT_OP = "init_op"
     SUMMARIES = "summaries"
+    SUMMARY_OP = "summary_op"
+    LOCAL_INIT_OP = "local_init_op"
+    READY_OP = "ready_op"
+    MODEL_VARIABLES = "model_variables"
+    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
+    METRIC_VARIABLES = "metric_variables"
+    WEIGHTS = "weights"
+    BIASES = "biases"
+    ACTIVATIONS = "activations"
+    SAVERS = "savers"
+    QUEUE_RUNNERS = "queue_runners"
+    TABLE_INITIALIZERS = "table_initializer"
+    ASSET_FILEPATHS = "asset_filepaths"
+    EVAL_STEP = "eval_step"
 
 
 class Graph:

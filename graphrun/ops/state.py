@@ -518,14 +518,29 @@ def group(*inputs: Any, name: str | None = None, **_: Any) -> Operation:
         return graph.create_operation(no_op_op, (), {}, name or "group_deps")
 
 
-def global_variables() -> list[Variable]:
-    """The variables of the default graph."""
-    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES)
+def global_variables(scope: str | None = None) -> list[Variable]:
+    """The variables of the default graph; `scope` is a regular expression that their names begin with."""
+    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
 
 
-def trainable_variables() -> list[Variable]:
-    """The trainable variables of the default graph."""
-    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES)
+def trainable_variables(scope: str | None = None) -> list[Variable]:
+    """The trainable variables of the default graph, as `global_variables`."""
+    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
+
+
+def local_variables() -> list[Variable]:
+    """The variables of the default graph that belong to this process alone, as those of metrics."""
+    return get_default_graph().get_collection(GraphKeys.LOCAL_VARIABLES)
+
+
+def model_variables(scope: str | None = None) -> list[Variable]:
+    """The variables in the collection ``GraphKeys.MODEL_VARIABLES``."""
+    return get_default_graph().get_collection(GraphKeys.MODEL_VARIABLES, scope)
+
+
+def moving_average_variables(scope: str | None = None) -> list[Variable]:
+    """The variables that an `ExponentialMovingAverage` keeps averages of."""
+    return get_default_graph().get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
 
 
 def variables_initializer(var_list: Iterable[Variable], name: str = "init") -> Operation:
@@ -536,3 +551,13 @@ def variables_initializer(var_list: Iterable[Variable], name: str = "init") -> O
 def global_variables_initializer() -> Operation:
     """Return an operation that initializes all global variables of the default graph."""
     return variables_initializer(global_variables())
+
+
+def local_variables_initializer() -> Operation:
+    """Return an operation that initializes all local variables of the default graph."""
+    return variables_initializer(local_variables(), name="init_local")
+
+
+def tables_initializer(name: str = "init_all_tables") -> Operation:
+    """Return an operation that runs what the collection ``GraphKeys.TABLE_INITIALIZERS`` holds."""
+    return group(*get_default_graph().get_collection(GraphKeys.TABLE_INITIALIZERS), name=name)

@@ -1,0 +1,247 @@
+"""What all layers share: names, variables, and their losses and updates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphrun.dtypes import as_dtype
+from graphrun.errors import GraphError, ShapeError, message
+from graphrun.graph.apply import convert_to_tensor
+from graphrun.graph.default import get_default_graph
+from graphrun.graph.graph import GraphKeys
+from graphrun.graph.node import Tensor
+from graphrun.graph.site import user_site
+from graphrun.ops.state import Variable
+from graphrun.shapes import TensorShape, as_shape, format_shape
+from graphrun.variable_scope import AUTO_REUSE, VariableScope, get_variable, variable_scope
+
+
+class InputSpec:
+    """What a layer takes: rank, least rank, and sizes of axes."""
+
+    def __init__(
+        self, dtype: Any = None, shape: Any = None, ndim: int | None = None, max_ndim: int | None = None,
+        min_ndim: int | None = None, axes: dict[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.dtype, self.shape = dtype, shape
+        self.ndim, self.max_ndim, self.min_ndim, self.axes = ndim, max_ndim, min_ndim, axes or {}
+
+
+class Layer:
+    """Base of layers, and of your own: `build` makes variables by `add_variable`, `call` uses them.
+
+    Parameters
+    ----------
+    trainable : bool
+        Whether its variables are put into ``GraphKeys.TRAINABLE_VARIABLES``.
+    name : str, optional
+        Its scope; by default its class's name, made unique.
+    dtype : dtype, optional
+        Of its variables; that of the first input by default.
+    activity_regularizer : function, optional
+        Of the output, to a scalar.
+    """
+
+    def __init__(
+        self, trainable: bool = True, name: str | None = None, dtype: Any = None,
+        activity_regularizer: Callable[[Any], Any] | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        self._reuse = kwargs.pop("_reuse", None)
+        given = kwargs.pop("_scope", None)
+        if kwargs:
+            raise TypeError(f"{type(self).__name__} got unknown arguments: {', '.join(sorted(kwargs))}")
+        self._base_name = name or snake_case(type(self).__name__)
+        self._named = name is not None or given is not None
+        self._wanted = given if given is not None else name
+        self._scope: VariableScope | None = None
+        self.trainable = trainable
+        self.dtype = None if dtype is None else as_dtype(dtype)
+        self.activity_regularizer = activity_regularizer
+        self.built = False
+        self.input_spec: InputSpec | None = None
+        self._variables: list[Variable] = []
+        self._losses: list[Any] = []
+        self._updates: list[Any] = []
+
+    # -- names and variables ------------------------------------------------------------------
+
+    @property
+    def scope_name(self) -> str:
+        """The name of its variable scope; known once it has been called."""
+        if self._scope is None:
+            raise GraphError(message(f"layer '{self._base_name}' has no scope yet", fix="call it first"))
+        return self._scope.name
+
+    @property
+    def name(self) -> str:
+        return self._base_name if self._scope is None else self._scope.name.rpartition("/")[2]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Trainable ones first."""
+        return self.trainable_variables + self.non_trainable_variables
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        return [v for v in self._variables if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        return [v for v in self._variables if not (self.trainable and v.trainable)]
+
+    weights = variables
+    trainable_weights = trainable_variables
+    non_trainable_weights = non_trainable_variables
+
+    @property
+    def losses(self) -> list[Any]:
+        return list(self._losses)
+
+    @property
+    def updates(self) -> list[Any]:
+        return list(self._updates)
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add to the layer's losses and to ``GraphKeys.REGULARIZATION_LOSSES``."""
+        for loss in losses if isinstance(losses, list | tuple) else [losses]:
+            self._losses.append(loss)
+            get_default_graph().add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
+
+    def add_update(self, updates: Any, inputs: Any = None) -> None:
+        """Add operations that belong to a training step, here and in ``GraphKeys.UPDATE_OPS``."""
+        for update in updates if isinstance(updates, list | tuple) else [updates]:
+            self._updates.append(update)
+            get_default_graph().add_to_collection(GraphKeys.UPDATE_OPS, update)
+
+    def add_variable(
+        self, name: str, shape: Any, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
+        trainable: bool = True, constraint: Any = None, **kwargs: Any,
+    ) -> Variable:  # fmt: skip
+        """Make, or find, a variable of the layer."""
+        before = len(get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES))
+        variable = get_variable(
+            name, shape, dtype or self.dtype, initializer, regularizer,
+            trainable=trainable and self.trainable, constraint=constraint,
+        )  # fmt: skip
+        self._losses += get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES)[before:]
+        if variable not in self._variables:
+            self._variables.append(variable)
+        return variable
+
+    add_weight = add_variable
+
+    def count_params(self) -> int:
+        """How many numbers its variables hold."""
+        if not self.built:
+            raise GraphError(message(f"layer '{self._base_name}' has no variables yet", fix="call it first"))
+        return sum(int(TensorShape(v.shape).num_elements() or 0) for v in self._variables)
+
+    # -- to be overridden ---------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the variables for inputs of this shape."""
+        self.built = True
+
+    def call(self, inputs: Any, **kwargs: Any) -> Any:
+        """The layer's result."""
+        raise NotImplementedError(f"{type(self).__name__} has no call")
+
+    # -- calling it ---------------------------------------------------------------------------
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        several = isinstance(inputs, list | tuple) and any(isinstance(x, Tensor | Variable) for x in inputs)
+        tensors = [convert_to_tensor(x) for x in inputs] if several else [convert_to_tensor(inputs)]
+        graph = tensors[0].graph
+        with graph.as_default():
+            # Given by `scope=`, a scope is shared: its variables are found there when it reuses.
+            if self._scope is None:
+                self._check(tensors)
+                self._open(several, tensors, *args)
+                opened = self._scope
+                assert opened is not None
+                again = self._reuse
+            else:
+                opened, again = self._scope, True
+            with variable_scope(opened, reuse=again, auxiliary_name_scope=False):
+                with graph.name_scope(opened.original_name_scope or None):
+                    if not self.built:
+                        self._check(tensors)
+                        if self.dtype is None and tensors[0].dtype.is_floating:
+                            self.dtype = tensors[0].dtype
+                        shapes = [t.shape for t in tensors]
+                        self.build(shapes if several else shapes[0])
+                        self.built = True
+                    self._check(tensors)
+                    outputs = self.call(tensors if several else tensors[0], *args, **kwargs)
+                    if self.activity_regularizer is not None:
+                        for y in outputs if isinstance(outputs, list | tuple) else [outputs]:
+                            with graph.name_scope("ActivityRegularizer"):
+                                self.add_loss(self.activity_regularizer(y))
+        return outputs
+
+    apply = __call__
+
+    def _open(self, several: bool, tensors: Sequence[Tensor], *args: Any) -> None:
+        if isinstance(self._wanted, VariableScope):
+            self._scope = self._wanted
+            return
+        reuse = self._reuse if self._named else None
+        with variable_scope(self._wanted, self._base_name, reuse=reuse) as scope:
+            self._scope = scope
+
+    def _check(self, tensors: Sequence[Tensor]) -> None:
+        spec = self.input_spec
+        if spec is None:
+            return
+        shape = tensors[0]._shape
+        if shape is None:
+            return
+        rank = len(shape)
+        expected = ""
+        if spec.ndim is not None and rank != spec.ndim:
+            expected = f"rank {spec.ndim}"
+        elif spec.min_ndim is not None and rank < spec.min_ndim:
+            expected = f"rank {spec.min_ndim} or more"
+        else:
+            for axis, size in spec.axes.items():
+                if shape[axis] is not None and shape[axis] != size:
+                    expected = f"{size} along axis {axis}, as when the layer was first called"
+        if expected:
+            raise ShapeError(
+                message(
+                    f"the input '{tensors[0].name}' does not fit",
+                    where=f"layer {type(self).__name__} '{self._base_name}'", site=user_site(),
+                    got=f"shape {format_shape(shape)}", expected=expected,
+                )
+            )  # fmt: skip
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        raise GraphError(message("layers are not copied", fix="make another one"))
+
+
+def snake_case(name: str) -> str:
+    """``Conv2DTranspose`` as ``conv2d_transpose``."""
+    text = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", text).lower().lstrip("_")
+
+
+def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:
+    """The size along an axis, which has to be known to make variables."""
+    known = as_shape(shape)
+    size = None if known is None else known[axis]
+    if size is None:
+        raise ShapeError(
+            message(
+                "the size of the last axis has to be known to make variables" if axis == -1
+                else f"the size along axis {axis} has to be known to make variables",
+                where=f"layer {type(layer).__name__}", site=user_site(),
+                got=f"an input of shape {format_shape(known)}",
+                fix="give the placeholder that size, or x.set_shape(...)",
+            )
+        )  # fmt: skip
+    return int(size)
+
+
+__all__ = ["AUTO_REUSE", "InputSpec", "Layer", "last_size", "snake_case"]
