@@ -97,6 +97,12 @@ from graphrun.ops.array import transpose as transpose
 from graphrun.ops.array import unstack as unstack
 from graphrun.ops.array import zeros as zeros
 from graphrun.ops.array import zeros_like as zeros_like
+from graphrun.ops.blocks import batch_to_space as batch_to_space
+from graphrun.ops.blocks import batch_to_space_nd as batch_to_space_nd
+from graphrun.ops.blocks import depth_to_space as depth_to_space
+from graphrun.ops.blocks import space_to_batch as space_to_batch
+from graphrun.ops.blocks import space_to_batch_nd as space_to_batch_nd
+from graphrun.ops.blocks import space_to_depth as space_to_depth
 from graphrun.ops.clip import clip_by_average_norm as clip_by_average_norm
 from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
 from graphrun.ops.clip import clip_by_norm as clip_by_norm
@@ -200,6 +206,7 @@ from graphrun.ops.matrices import matrix_diag as matrix_diag
 from graphrun.ops.matrices import matrix_diag_part as matrix_diag_part
 from graphrun.ops.matrices import matrix_set_diag as matrix_set_diag
 from graphrun.ops.matrices import trace as trace
+from graphrun.ops.patches import extract_image_patches as extract_image_patches
 from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform

@@ -6,6 +6,9 @@
 """
 
 from graphrun.ops.array import embedding_lookup as embedding_lookup
+from graphrun.ops.blocks import depth_to_space as depth_to_space
+from graphrun.ops.blocks import space_to_batch as space_to_batch
+from graphrun.ops.blocks import space_to_depth as space_to_depth
 from graphrun.ops.conv import conv2d as conv2d
 from graphrun.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
 from graphrun.ops.conv import conv2d_backprop_input as conv2d_backprop_input
@@ -38,10 +41,18 @@ from graphrun.ops.depthwise import depthwise_conv2d as depthwise_conv2d
 from graphrun.ops.depthwise import depthwise_conv2d_backprop_filter as depthwise_conv2d_backprop_filter
 from graphrun.ops.depthwise import depthwise_conv2d_backprop_input as depthwise_conv2d_backprop_input
 from graphrun.ops.depthwise import depthwise_conv2d_native as depthwise_conv2d_native
+from graphrun.ops.depthwise import (
+    depthwise_conv2d_native_backprop_filter as depthwise_conv2d_native_backprop_filter,
+)
+from graphrun.ops.depthwise import (
+    depthwise_conv2d_native_backprop_input as depthwise_conv2d_native_backprop_input,
+)
 from graphrun.ops.depthwise import separable_conv2d as separable_conv2d
 from graphrun.ops.elementwise import sigmoid as sigmoid
 from graphrun.ops.elementwise import softplus as softplus
 from graphrun.ops.elementwise import tanh as tanh
+from graphrun.ops.lrn import local_response_normalization as local_response_normalization
+from graphrun.ops.lrn import lrn as lrn
 from graphrun.ops.nn import bias_add as bias_add
 from graphrun.ops.nn import crelu as crelu
 from graphrun.ops.nn import dropout as dropout
@@ -66,5 +77,11 @@ from graphrun.ops.pool import avg_pool as avg_pool
 from graphrun.ops.pool import avg_pool2d as avg_pool2d
 from graphrun.ops.pool import max_pool as max_pool
 from graphrun.ops.pool import max_pool2d as max_pool2d
+from graphrun.ops.pool_ranks import avg_pool1d as avg_pool1d
+from graphrun.ops.pool_ranks import avg_pool3d as avg_pool3d
+from graphrun.ops.pool_ranks import max_pool1d as max_pool1d
+from graphrun.ops.pool_ranks import max_pool3d as max_pool3d
+from graphrun.ops.pool_ranks import max_pool_with_argmax as max_pool_with_argmax
+from graphrun.ops.pool_ranks import pool as pool
 from graphrun.ops.ranking import in_top_k as in_top_k
 from graphrun.ops.ranking import top_k as top_k

@@ -12,7 +12,7 @@ from graphrun.ops.array import concat, expand_dims, squeeze
 from graphrun.ops.attributes import ints
 from graphrun.ops.conv import conv2d, conv2d_transpose
 from graphrun.ops.conv3d import conv3d, conv3d_transpose
-from graphrun.ops.window import one_filter
+from graphrun.ops.window import one_filter, order_of_sequences
 from graphrun.shapes import format_shape
 
 
@@ -45,16 +45,16 @@ def conv1d(
     input : tensor, optional
         Newer name of `value`.
     """
-    order = _order_of_two("conv1d", data_format)
+    order = order_of_sequences(data_format, "conv1d")
     x, w = convert_operands((input if value is None else value, filters))
     axis = 1 if order == "NHWC" else 2
     strides, rates = (
         (1, _one_step(v, what, axis, "conv1d")) for v, what in ((stride, "stride"), (dilations, "dilations"))
     )
-    with x.graph.name_scope(name or "conv1d") as scope:
+    with x.graph.name_scope(name or "conv1d"):
         rows = expand_dims(x, axis)
         y = conv2d(rows, expand_dims(w, 0), strides, padding, data_format=order, dilations=rates)
-        return squeeze(y, [axis], name=scope)
+        return squeeze(y, [axis])
 
 
 def _one_step(value: Any, what: str, axis: int, where: str) -> Any:
@@ -72,16 +72,6 @@ def _one_step(value: Any, what: str, axis: int, where: str) -> Any:
             )
         )
     return 1 if value is None else value
-
-
-def _order_of_two(where: str, data_format: str | None) -> str:
-    """The order of images that corresponds to that of sequences."""
-    orders = {None: "NHWC", "NWC": "NHWC", "NHWC": "NHWC", "NCW": "NCHW", "NCHW": "NCHW"}
-    if data_format not in orders:
-        raise ShapeError(
-            message(f"data_format={data_format!r}", where=where, site=user_site(), expected='"NWC" or "NCW"')
-        )
-    return orders[data_format]
 
 
 def conv1d_transpose(
@@ -108,10 +98,10 @@ def conv1d_transpose(
     name : str, optional
     """
     where = "conv1d_transpose"
-    order = _order_of_two(where, data_format)
+    order = order_of_sequences(data_format, where)
     x, w = convert_operands((input, filters))
     axis = 1 if order == "NHWC" else 2
-    with x.graph.name_scope(name or where) as scope:
+    with x.graph.name_scope(name or where):
         sizes = ints(output_shape, where, "output_shape")
         if isinstance(sizes, tuple | list):
             sizes = [*sizes[:axis], 1, *sizes[axis:]]
@@ -121,7 +111,7 @@ def conv1d_transpose(
             expand_dims(x, axis), expand_dims(w, 0), sizes, (1, _one_step(strides, "strides", axis, where)),
             padding, order, dilations=(1, _one_step(dilations, "dilations", axis, where)),
         )  # fmt: skip
-        return squeeze(y, [axis], name=scope)
+        return squeeze(y, [axis])
 
 
 def atrous_conv2d(value: Any, filters: Any, rate: int, padding: Any, name: str | None = None) -> Tensor:

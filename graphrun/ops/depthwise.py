@@ -116,6 +116,10 @@ def depthwise_conv2d_backprop_filter(
         return reshape(merged, sizes, name=scope)
 
 
+depthwise_conv2d_native_backprop_input = depthwise_conv2d_backprop_input
+depthwise_conv2d_native_backprop_filter = depthwise_conv2d_backprop_filter
+
+
 def separable_conv2d(
     input: Any,
     depthwise_filter: Any,

@@ -34,7 +34,10 @@ from graphrun.ops.window import (
 from graphrun.shapes import Dim, Shape, format_shape, is_compatible
 
 
-def _pooled(image: Shape, ksize: Pair, strides: Pair, padding: Padding, data_format: str) -> tuple[Dim, ...]:
+def pooled_shape(
+    image: Shape, ksize: Pair, strides: Pair, padding: Padding, data_format: str
+) -> tuple[Dim, ...]:
+    """The shape of a pooling's result, for shape rules."""
     require_rank_4(image, "the input", data_format)
     n, rows, columns, channels = split_nhwc(image, data_format)
     out = output_lengths(rows, columns, ksize, strides, padding, what="window")
@@ -51,12 +54,12 @@ def _check_pooled(spec: Spec, expected: Shape, what: str) -> None:
 
 def _max_pool_rule(x: Spec, **window: Any) -> tuple[Spec]:
     require_kind(x, "numeric", "the input")
-    return (Spec(_pooled(x.shape, **window), x.dtype),)
+    return (Spec(pooled_shape(x.shape, **window), x.dtype),)
 
 
 def _max_pool_grad_rule(x: Spec, y: Spec, dy: Spec, **window: Any) -> tuple[Spec]:
     require_same_dtype(x, y, dy)
-    expected = _pooled(x.shape, **window)
+    expected = pooled_shape(x.shape, **window)
     _check_pooled(y, expected, "the output")
     _check_pooled(dy, expected, "the output's gradient")
     return (x,)
@@ -64,7 +67,7 @@ def _max_pool_grad_rule(x: Spec, y: Spec, dy: Spec, **window: Any) -> tuple[Spec
 
 def _max_pool_grad_grad_rule(x: Spec, y: Spec, ddx: Spec, **window: Any) -> tuple[Spec]:
     require_same_dtype(x, y, ddx)
-    expected = _pooled(x.shape, **window)
+    expected = pooled_shape(x.shape, **window)
     _check_pooled(y, expected, "the output")
     _check_pooled(ddx, x.shape, "the gradient")
     return (Spec(expected, x.dtype),)
@@ -72,13 +75,13 @@ def _max_pool_grad_grad_rule(x: Spec, y: Spec, ddx: Spec, **window: Any) -> tupl
 
 def _avg_pool_rule(x: Spec, **window: Any) -> tuple[Spec]:
     require_kind(x, "floating", "the input")
-    return (Spec(_pooled(x.shape, **window), x.dtype),)
+    return (Spec(pooled_shape(x.shape, **window), x.dtype),)
 
 
 def _avg_pool_grad_rule(dy: Spec, *, shape: Any, **window: Any) -> tuple[Spec]:
     require_kind(dy, "floating", "the output's gradient")
     image = (None,) * 4 if shape is None else tuple(shape)
-    _check_pooled(dy, _pooled(image, **window), "the output's gradient")
+    _check_pooled(dy, pooled_shape(image, **window), "the output's gradient")
     return (Spec(image, dy.dtype),)
 
 

@@ -28,6 +28,14 @@ def check_data_format(data_format: str | None, where: str, formats: tuple[str, s
     return data_format
 
 
+def order_of_sequences(data_format: str | None, where: str) -> str:
+    """The order of images that corresponds to that of sequences."""
+    orders = {None: "NHWC", "NWC": "NHWC", "NHWC": "NHWC", "NCW": "NCHW", "NCHW": "NCHW"}
+    if data_format not in orders:
+        raise _fault(where, f"data_format={data_format!r}", '"NWC" or "NCW"')
+    return orders[data_format]
+
+
 def steps(value: Any, what: str, where: str, data_format: str, default: int | None = None) -> tuple[int, ...]:
     """Return one int for each spatial dimension of `data_format`.
 

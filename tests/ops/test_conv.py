@@ -207,7 +207,7 @@ def test_conv1d(padding: str, stride: Any) -> None:
     y = conv1d(x, w, stride, padding, name="c")
     step = stride[1] if isinstance(stride, list) else stride
     expected = evaluate(conv2d(x[:, None], w[None], (1, step), padding))[:, 0]
-    assert y.name == "c:0" and y._shape == expected.shape
+    assert y.name == "c/Squeeze:0" and y._shape == expected.shape  # as TensorFlow names it
     np.testing.assert_array_equal(evaluate(y), expected)
     if not isinstance(stride, list):
         turned = evaluate(conv1d(x.transpose(0, 2, 1), w, stride, padding, data_format="NCW"))
@@ -229,7 +229,7 @@ def test_avg_pool_does_not_count_padding() -> None:
 def test_conv1d_transpose_is_the_gradient_of_conv1d() -> None:
     x, w, z = _array(2, 5, 4), _array(3, 2, 4, seed=1), _array(2, 10, 2, seed=2)
     y = conv1d_transpose(x, w, [2, 10, 2], 2, name="t")
-    assert y.name == "t:0" and y._shape == (2, 10, 2)
+    assert y.name == "t/Squeeze:0" and y._shape == (2, 10, 2)
     other = evaluate(conv1d(z, w, 2, "SAME"))
     np.testing.assert_allclose((evaluate(y) * z).sum(), (x * other).sum(), rtol=1e-12)
     sizes = placeholder(dtypes.int32, (3,))
@@ -292,9 +292,9 @@ def test_convolution_takes_the_rank_of_the_filter(rank: int) -> None:
     x, w = _array(2, *(6, 5, 4)[:rank], 3), _array(*(3, 2, 2)[:rank], 3, 4, seed=1)
     y = convolution(x, w, "SAME", dilation_rate=[2] * rank, name="c")
     function: Any = (conv1d, conv2d, conv3d)[rank - 1]
-    assert y.name == "c:0"
+    assert y.name == ("c/Squeeze:0" if rank == 1 else "c:0")
     np.testing.assert_array_equal(evaluate(y), evaluate(function(x, w, 1, "SAME", dilations=[2] * rank)))
     back = conv_transpose(evaluate(y), w, x.shape, 1, dilations=2)
-    assert back._shape == x.shape and back.name == "conv_transpose:0"
+    assert back._shape == x.shape and back.name.startswith("conv_transpose")
     with pytest.raises(ShapeError, match="convolution: the filter has shape .*, 1, 1, 1, 1, 1"):
         convolution(x, np.ones((1,) * 6), "SAME")

@@ -201,3 +201,17 @@ def avg_pool_grad(
     for out, real in _taps(rows, columns, data_format):
         dx[real] += share[out]
     return dx.astype(dy.dtype, copy=False)
+
+
+def max_pool_argmax(x: Array, *, ksize: Pair, strides: Pair, padding: Padding, batch: bool) -> Array:
+    """Flat place of each window's first maximum in its NHWC image; with `batch`, in all images."""
+    rows, columns = _windows(x.shape, ksize, strides, padding, "NHWC", "max_pool_with_argmax")
+    y = max_pool(x, ksize=ksize, strides=strides, padding=padding)
+    n, h, w, c = x.shape
+    places = np.arange(x.size, dtype=np.int64).reshape(x.shape)
+    if not batch:
+        places %= max(h * w * c, 1)
+    result = np.full(y.shape, -1, np.int64)
+    for out, real, first in _first_maxima(x, y, rows, columns, "NHWC"):
+        np.copyto(result[out], places[real], where=first)
+    return result
