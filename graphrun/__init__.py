@@ -112,6 +112,7 @@ from graphrun.ops.decompositions import qr as qr
 from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals
 from graphrun.ops.decompositions import svd as svd
+from graphrun.ops.einsum import einsum as einsum
 from graphrun.ops.inverses import cholesky as cholesky
 from graphrun.ops.inverses import cholesky_solve as cholesky_solve
 from graphrun.ops.inverses import log_matrix_determinant as log_matrix_determinant
@@ -206,7 +207,13 @@ from graphrun.ops.matrices import matrix_diag as matrix_diag
 from graphrun.ops.matrices import matrix_diag_part as matrix_diag_part
 from graphrun.ops.matrices import matrix_set_diag as matrix_set_diag
 from graphrun.ops.matrices import trace as trace
+<<<<<<< HEAD
 from graphrun.ops.patches import extract_image_patches as extract_image_patches
+=======
+from graphrun.ops.moving import repeat as repeat
+from graphrun.ops.moving import reverse_sequence as reverse_sequence
+from graphrun.ops.moving import roll as roll
+>>>>>>> 9991c4d (Segments, unique, partitions, counts, roll, repeat, reverse_sequence, searchsorted, einsum)
 from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform
@@ -250,6 +257,30 @@ from graphrun.ops.scatter import tensor_scatter_sub as tensor_scatter_sub
 from graphrun.ops.scatter import tensor_scatter_update as tensor_scatter_update
 from graphrun.ops.seeds import get_seed as get_seed
 from graphrun.ops.seeds import set_random_seed as set_random_seed
+from graphrun.ops.segments import segment_max as segment_max
+from graphrun.ops.segments import segment_mean as segment_mean
+from graphrun.ops.segments import segment_min as segment_min
+from graphrun.ops.segments import segment_prod as segment_prod
+from graphrun.ops.segments import segment_sum as segment_sum
+from graphrun.ops.segments import sparse_segment_mean as sparse_segment_mean
+from graphrun.ops.segments import sparse_segment_sqrt_n as sparse_segment_sqrt_n
+from graphrun.ops.segments import sparse_segment_sum as sparse_segment_sum
+from graphrun.ops.segments import unsorted_segment_max as unsorted_segment_max
+from graphrun.ops.segments import unsorted_segment_mean as unsorted_segment_mean
+from graphrun.ops.segments import unsorted_segment_min as unsorted_segment_min
+from graphrun.ops.segments import unsorted_segment_prod as unsorted_segment_prod
+from graphrun.ops.segments import unsorted_segment_sqrt_n as unsorted_segment_sqrt_n
+from graphrun.ops.segments import unsorted_segment_sum as unsorted_segment_sum
+from graphrun.ops.sets import bincount as bincount
+from graphrun.ops.sets import confusion_matrix as confusion_matrix
+from graphrun.ops.sets import dynamic_partition as dynamic_partition
+from graphrun.ops.sets import dynamic_stitch as dynamic_stitch
+from graphrun.ops.sets import histogram_fixed_width as histogram_fixed_width
+from graphrun.ops.sets import histogram_fixed_width_bins as histogram_fixed_width_bins
+from graphrun.ops.sets import searchsorted as searchsorted
+from graphrun.ops.sets import setdiff1d as setdiff1d
+from graphrun.ops.sets import unique as unique
+from graphrun.ops.sets import unique_with_counts as unique_with_counts
 from graphrun.ops.state import Variable as Variable
 from graphrun.ops.state import assign as assign
 from graphrun.ops.state import assign_add as assign_add
