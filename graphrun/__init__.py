@@ -207,13 +207,10 @@ from graphrun.ops.matrices import matrix_diag as matrix_diag
 from graphrun.ops.matrices import matrix_diag_part as matrix_diag_part
 from graphrun.ops.matrices import matrix_set_diag as matrix_set_diag
 from graphrun.ops.matrices import trace as trace
-<<<<<<< HEAD
-from graphrun.ops.patches import extract_image_patches as extract_image_patches
-=======
 from graphrun.ops.moving import repeat as repeat
 from graphrun.ops.moving import reverse_sequence as reverse_sequence
 from graphrun.ops.moving import roll as roll
->>>>>>> 9991c4d (Segments, unique, partitions, counts, roll, repeat, reverse_sequence, searchsorted, einsum)
+from graphrun.ops.patches import extract_image_patches as extract_image_patches
 from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform
