@@ -278,6 +278,13 @@ from graphrun.ops.sets import searchsorted as searchsorted
 from graphrun.ops.sets import setdiff1d as setdiff1d
 from graphrun.ops.sets import unique as unique
 from graphrun.ops.sets import unique_with_counts as unique_with_counts
+from graphrun.ops.special import betainc as betainc
+from graphrun.ops.special import erfinv as erfinv
+from graphrun.ops.special import igamma as igamma
+from graphrun.ops.special import igammac as igammac
+from graphrun.ops.special import lbeta as lbeta
+from graphrun.ops.special import polygamma as polygamma
+from graphrun.ops.special import zeta as zeta
 from graphrun.ops.state import Variable as Variable
 from graphrun.ops.state import assign as assign
 from graphrun.ops.state import assign_add as assign_add

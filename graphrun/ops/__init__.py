@@ -19,5 +19,6 @@ from graphrun.ops import (  # noqa: F401
     scatter,
     segments,
     sets,
+    special,
     state,
 )

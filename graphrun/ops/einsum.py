@@ -207,4 +207,6 @@ def einsum(equation: str, *inputs: Any, name: str | None = None, **ignored: Any)
             kept = set(result).union(*(t for t, _ in parts[k + 1 :]))
             term, x = _product(term, x, *parts[k], kept, sizes)
         term, x = _summed(term, x, set(result))
-        return identity(_turned(term, x, result), scope)
+        y = identity(_turned(term, x, result), scope)
+        y.set_shape([None if isinstance(n, Tensor) else n for n in map(sizes.of, result)])
+        return y

@@ -409,7 +409,7 @@ def zero_fraction(value: Any, name: str | None = None) -> Tensor:
 
     x = convert_to_tensor(value)
     with x.graph.name_scope(name or "zero_fraction"):
-        return reduce_mean(cast(equal(x, 0), dtypes.float32))
+        return reduce_mean(cast(equal(x, 0), dtypes.float32), name="fraction")
 
 
 # -- dropout ------------------------------------------------------------------------------------

@@ -416,12 +416,12 @@ def reduce_logsumexp(
     """Return ``log(sum(exp(x)))`` over `axis` without overflow; -inf where every element is -inf."""
     axis, keep = _axis_and_keep(axis, keepdims, reduction_indices, keep_dims)
     x = convert_to_tensor(input_tensor)
-    with x.graph.name_scope(name or "ReduceLogSumExp"):
+    with x.graph.name_scope(name or "ReduceLogSumExp") as scope:
         top = reduce_max(x, axis, True)
         # An infinite maximum would make inf - inf below.
         top = stop_gradient(select(is_finite(top), top, 0))
         total = log(reduce_sum(exp(x - top), axis, keep))
-        return total + (top if keep else reshape(top, shape(total)))
+        return apply("add", (total, top if keep else reshape(top, shape(total))), None, scope)
 
 
 def count_nonzero(

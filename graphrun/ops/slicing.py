@@ -294,7 +294,7 @@ def strided_slice(
         attrs["strides"] = (1,) * count
     else:
         attrs["strides"] = ints(strides, "strided_slice", "strides")
-    return apply(strided_slice_op, (x,), attrs, name)
+    return apply(strided_slice_op, (x,), attrs, name or "StridedSlice")
 
 
 def _length(value: Any) -> int | None:

@@ -115,13 +115,15 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
     """
     x = convert_to_tensor(a)
     if x._shape is None:
-        # The axes of a matrix, exchanged, behind the axes in front of them.
-        n = rank(x)
-        two, one = (apply("subtract", (n, convert_to_tensor(k, n.dtype, graph=x.graph))) for k in (2, 1))
-        return transpose(x, concat([range_(two), stack([one, two])], 0), name)
+        with x.graph.name_scope(name):
+            # The axes of a matrix, exchanged, behind the axes in front of them.
+            n = rank(x)
+            two, one = (apply("subtract", (n, convert_to_tensor(k, n.dtype, graph=x.graph))) for k in (2, 1))
+            return transpose(x, concat([range_(two), stack([one, two])], 0))
     count = len(x._shape)
     perm = (*range(count - 2), count - 1, count - 2) if count >= 2 else (1, 0)  # the rule refuses the latter
-    return transpose(x, perm, name)
+    with x.graph.name_scope(name):
+        return transpose(x, perm)
 
 
 def _invert_rule(x: Spec) -> tuple[Spec]:
