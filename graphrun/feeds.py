@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.errors import DTypeError, FeedError, message
+from graphrun.graph.apply import exact_integers
 from graphrun.graph.node import Operation, Tensor
 from graphrun.shapes import format_shape
 
@@ -65,6 +66,10 @@ def feed_array(t: Tensor, value: Any) -> np.ndarray:
         with np.errstate(over="ignore"):  # a double beyond the range of floats is infinite
             return array.astype(dtype)
     kind = array.dtype.kind
+    if kind == "f" and t.dtype.is_integer and not (isinstance(value, np.ndarray) and value.dtype != object):
+        exact = exact_integers(value, t.dtype)
+        if exact is not None:
+            return exact
     if t.dtype.is_bool:
         if not bool(np.all((array == 0) | (array == 1))):
             raise _refused(t, f"values of {array.dtype} other than 0 and 1", "compare them first, as x != 0")

@@ -199,6 +199,9 @@ GR_UNSIGNED_DIVISION(ulong, ulong)
     GR_DIVISION_OF_EACH(uint##N, uint, N)                                                                \
     GR_DIVISION_OF_EACH(ulong##N, ulong, N)
 
+#ifdef GR_VECTOR_int2
+GR_INTEGERS(2)
+#endif
 #ifdef GR_VECTOR_int4
 GR_INTEGERS(4)
 #endif
@@ -382,6 +385,9 @@ GR_FLOATING(float, int, )
     GR_TANH_FLOAT(float##N, int##N)                                                                      \
     GR_FLOATING(float##N, int##N, N)
 
+#ifdef GR_VECTOR_float2
+GR_FLOATS(2)
+#endif
 #ifdef GR_VECTOR_float4
 GR_FLOATS(4)
 #endif
@@ -404,6 +410,9 @@ GR_FLOATING(double, long, )
     GR_EACH_1(tanh, double##N, double, N)                                                                \
     GR_FLOATING(double##N, long##N, N)
 
+#ifdef GR_VECTOR_double2
+GR_DOUBLES(2)
+#endif
 #ifdef GR_VECTOR_double4
 GR_DOUBLES(4)
 #endif

@@ -298,3 +298,17 @@ def test_wrong_feeds(sess: gr.Session) -> None:
     np.testing.assert_array_equal(sess.run(v), np.zeros(3))
     sess.run(update, good)
     np.testing.assert_array_equal(sess.run(v), np.full(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("uint64", [2**63 + 1, 1]), ("uint64", [2**64 - 1, 1]), ("int64", [2**53 + 1, -(2**62) - 1])],
+)
+def test_large_integers_in_lists_are_exact(dtype: str, values: list[int]) -> None:
+    x = gr.placeholder(dtype, [None])
+    with gr.Session() as sess:
+        for fed in (values, np.array(values, object)):
+            assert [int(v) for v in sess.run(gr.identity(x), {x: fed})] == values
+        assert [int(v) for v in sess.run(gr.constant(values, dtype))] == values
+        with pytest.raises(FeedError, match=f"{dtype} cannot hold"):
+            sess.run(gr.identity(x), {x: [2**64, 1]})

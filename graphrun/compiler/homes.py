@@ -60,7 +60,11 @@ def parts_of(node: Node) -> list[Part]:
         if not count:
             continue
         width = count // outer
-        m = None if outer == 1 else collapse(AffineMap((outer, width), (row, 1)))
+        m = None
+        if outer > 1:
+            m = AffineMap((outer, width), (row, 1))
+            # Not so where it would drop the last dimension: kernels write runs along that one.
+            m = collapse(m) if width > 1 else m
         found.append(Part(k, begin, m))
         begin += width
     return found

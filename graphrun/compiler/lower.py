@@ -46,7 +46,7 @@ from graphrun.compiler.plan import (
     size_bytes,
 )  # fmt: skip
 from graphrun.compiler.rows import ROWS
-from graphrun.compiler.views import is_contiguous, view_map
+from graphrun.compiler.views import only_renames, view_map
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.traverse import topological_order
@@ -91,6 +91,7 @@ class _Lowering:
         self.registers: dict[Value, int] = {}
         self.register_specs: list[Spec] = []
         self.places: dict[tuple[Value, str], Place] = {}
+        self.aliases: dict[Node, bool] = {}
         self.texts: dict[str, list[str]] = {}
         self.kernels: dict[str, KernelCache] = {}
         self.scratch = 0
@@ -119,10 +120,10 @@ class _Lowering:
     # -- values -------------------------------------------------------------------------------
 
     def _is_alias(self, node: Node) -> bool:
-        if node.op in (FUSED, ROWS, EPILOGUE) or not runs_kernels(node.device):
-            return False
-        maps = [view_map(node, i) for i in range(len(node.specs))]
-        return all(m is not None and is_contiguous(m) for m in maps) and bool(maps)
+        known = self.aliases.get(node)
+        if known is None:
+            known = self.aliases[node] = only_renames(node)
+        return known
 
     def root(self, value: Value) -> Value:
         while self._is_alias(value[0]):

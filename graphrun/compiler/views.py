@@ -106,6 +106,8 @@ def _walk(
 
 def spread(m: AffineMap, shape: tuple[int, ...]) -> AffineMap | None:
     """The same map with one stride for each dimension of `shape`; None where that cannot be."""
+    if 0 in shape:
+        return None  # nothing is read
     m = collapse(m)
     rest = list(zip(m.dims, m.strides, strict=True))
     strides: list[int] = []
@@ -138,3 +140,11 @@ def seen_through(value: Value) -> tuple[Value, AffineMap | None]:
         if both is None:
             return value, m
         value, m = value[0].inputs[0], both
+
+
+def only_renames(node: Node) -> bool:
+    """Whether a node's results are its input, or parts of it, as they lie."""
+    if not node.specs:
+        return False
+    maps = (view_map(node, i) for i in range(len(node.specs)))
+    return all(m is not None and is_contiguous(m) for m in maps)

@@ -83,6 +83,10 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
         return array.astype(dtype.numpy)
     if array.dtype == dtype.numpy:
         return array
+    if dtype.is_integer and array.dtype.kind == "f" and not isinstance(value, np.ndarray | np.generic):
+        exact = exact_integers(value, dtype)
+        if exact is not None:
+            return exact
     loses = (dtype.is_bool and array.dtype.kind != "b" and array.size) or (
         dtype.is_integer and (array.dtype.kind == "b" or not _integral(array, dtype))
     )
@@ -96,6 +100,19 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
         )
     with np.errstate(over="ignore"):  # 1e300 is inf in float32, as in TensorFlow
         return array.astype(dtype.numpy)
+
+
+def exact_integers(value: Any, dtype: DType) -> np.ndarray | None:
+    """Python's integers in a list as an array of `dtype`, where NumPy would take floats for large ones.
+
+    None where one of them is no integer, or does not fit.
+    """
+    items = np.array(value, dtype=object)
+    if not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in items.flat):
+        return None
+    if any(not dtype.min <= int(v) <= dtype.max for v in items.flat):
+        return None
+    return items.astype(dtype.numpy)
 
 
 def _integral(array: np.ndarray, dtype: DType) -> bool:

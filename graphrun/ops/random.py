@@ -15,8 +15,8 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import DTypeError, RuleError, message
-from graphrun.graph.apply import apply, as_array, constant_value, convert_to_tensor
+from graphrun.errors import DTypeError, RuleError, ShapeError, message
+from graphrun.graph.apply import apply, as_array, constant_value, convert_to_tensor, partial_value
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.node import Tensor
@@ -181,6 +181,17 @@ def random_uniform(
         maxval = 1
     if wanted.is_integer:
         bounds = [convert_to_tensor(v, wanted) for v in (minval, maxval)]
+        lowest, limit = (partial_value(t) for t in bounds)
+        if isinstance(lowest, int | np.integer) and isinstance(limit, int | np.integer) and lowest >= limit:
+            raise ShapeError(
+                message(
+                    "no number is in the range",
+                    where="random_uniform",
+                    site=user_site(),
+                    got=f"minval={lowest}, maxval={limit}",
+                    expected="minval below maxval, which is never drawn",
+                )
+            )
         return _draw(uniform_int_op, bounds, shape, wanted, seed, name)
     low, high = _number(minval, wanted), _number(maxval, wanted)
     if low is not None and high is not None:

@@ -158,6 +158,19 @@ def test_updates_in_place(style: str, k: int, rng: np.random.Generator) -> None:
 
 @pytest.mark.opencl
 @pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_few_channels_in_double_precision(style: str, channels: int, rng: np.random.Generator) -> None:
+    a, f = rng.standard_normal((2, 9, 9, 3)), rng.standard_normal((3, 3, 3, channels))
+    x, w = gr.placeholder(gr.float64, a.shape), gr.placeholder(gr.float64, f.shape)
+    y = gr.nn.conv2d(x, w, (1, 1, 1, 1), "SAME")
+    fetches = [gr.nn.relu(y), gr.tanh(y), gr.exp(gr.gradients(y, x)[0] * 0.1)]
+    want = run_plan("numpy", fetches, {x: a, w: f})
+    for g, expected in zip(run_plan(style, fetches, {x: a, w: f}), want, strict=True):
+        np.testing.assert_allclose(g, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.opencl
+@pytest.mark.parametrize("style", STYLES)
 def test_other_dtypes(style: str, rng: np.random.Generator) -> None:
     a, b = (rng.standard_normal(s).astype(np.float16) for s in ((9, 33), (33, 21)))
     x, w = gr.placeholder(gr.float16, (9, 33)), gr.placeholder(gr.float16, (33, 21))

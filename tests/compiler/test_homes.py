@@ -43,12 +43,24 @@ def test_groups_write_into_it(style: str, axis: int, a: Any) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("widths", [(3, 17), (4, 16), (5, 7, 8), (33, 129)])
+@pytest.mark.parametrize(
+    "widths", [(1, 1), (1, 2, 1), (2, 2), (1, 6), (3, 17), (4, 16), (5, 7, 8), (33, 129)]
+)
 def test_pieces_of_any_width(style: str, widths: tuple[int, ...], rng: np.random.Generator) -> None:
     fed = [_x(5, w, name=f"x{w}") for w in widths]
     feeds = {t: rng.standard_normal(t.shape.as_list()).astype(np.float32) for t in fed}
     y = gr.concat([gr.tanh(t) for t in fed], 1)
     _check(style, [gr.reduce_max(y, 0), y + 1.0], feeds)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_single_elements_side_by_side(style: str, a: Any) -> None:
+    """Columns of one element: of a stack, of a concat, of the gradient of a split."""
+    x, y = _x(6), _x(6, 2, name="y")
+    first, second = gr.split(y, 2, 1)
+    (dy,) = gr.gradients(gr.square(first) + 3.0 * gr.square(second), y)
+    joined = gr.concat([gr.reduce_sum(y, -1, keepdims=True), gr.exp(y)], -1)
+    _check(style, [gr.stack([x + 1.0, x * 2.0], 1), dy, joined * 2.0], {x: a[:, 0], y: a[:, :2]})
 
 
 @pytest.mark.parametrize("style", STYLES)

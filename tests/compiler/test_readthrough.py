@@ -141,6 +141,14 @@ def test_view_without_dense_rows_is_copied() -> None:
     assert names(program) == ["feed", "feed", "fused", "matmul"]
 
 
+@pytest.mark.opencl
+@pytest.mark.parametrize("style", STYLES)
+def test_products_of_empty_views(style: str) -> None:
+    x = _x(3, 3)
+    (got,) = run_plan(style, [gr.matmul(x[:, 0:0], x[:, 0:0], transpose_b=True)], {x: np.ones((3, 3))})
+    np.testing.assert_array_equal(got, np.zeros((3, 3)))
+
+
 def test_heads_of_attention_need_no_copies() -> None:
     batch, length, heads, width = 2, 6, 4, 8
     x = _x(batch * length, 3 * heads * width)

@@ -221,3 +221,19 @@ def test_same_bits_twice(style: str) -> None:
     first, second = (run_plan(style, fetches, {x: value}) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.opencl
+@pytest.mark.parametrize("style", ["loops", "grid"])
+def test_many_instructions_between_reductions(style: str) -> None:
+    """Instruction 14 and the fourth of instruction 1's lanes are two variables."""
+    x = gr.placeholder(gr.float32, (16, 8))
+    t = gr.sin(x)
+    t = t - gr.reduce_max(t, 1, keepdims=True)
+    for _ in range(36):
+        t = gr.sin(t)
+    y = t / gr.reduce_sum(t, 1, keepdims=True)
+    a = np.random.default_rng(0).random((16, 8)).astype(np.float32)
+    (got,) = run_plan(style, [y], {x: a})
+    (want,) = run_plan("numpy", [y], {x: a})
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)

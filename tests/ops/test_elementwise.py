@@ -236,3 +236,8 @@ def test_floating_functions_refuse_integers_with_a_remedy() -> None:
     with pytest.raises(gr.errors.DTypeError) as info:
         gr.exp(gr.constant([1, 2]))
     assert "expected a floating dtype; convert it with gr.cast(x, gr.float32)" in str(info.value)
+
+
+def test_lgamma_beyond_the_largest_double_is_infinite() -> None:
+    with gr.Session() as sess:
+        assert sess.run(gr.lgamma(gr.constant([1e306, 1e307], gr.float64)))[1] == np.inf

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from interpreter import evaluate
 
+import graphrun as gr
 from graphrun import dtypes
 from graphrun.errors import DTypeError, ExecutionError, ShapeError
 from graphrun.gradients import gradients
@@ -177,3 +178,11 @@ def test_runs_go_on_in_the_stream_and_sessions_begin_it(graph: Graph) -> None:
             assert first.tolist() == whole[:6].tolist(), "a new session begins the stream"
             # 6 draws use 2 blocks of 4: the next run begins with the third block.
             assert second.tolist() == whole[8:14].tolist() and again.tolist() == second.tolist()
+
+
+@pytest.mark.parametrize("bounds", [(5, 2), (5, 5)])
+def test_empty_range_of_integers_is_refused_where_it_is_written(bounds: tuple[int, int]) -> None:
+    with pytest.raises(
+        ShapeError, match=r"no number is in the range(.|\n)*test_random.py(.|\n)*minval below"
+    ):
+        gr.random_uniform([2], *bounds, dtype=gr.int32)

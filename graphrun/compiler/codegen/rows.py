@@ -339,8 +339,8 @@ class _Writer:
         t = pieces.type
         add = self.lines.append
         if self.lanes > 1:
-            self.lines += indented(as_one(pieces, [f"lanes{j}"], self.lanes, f"lane{j}"), 2)
-            add(f"        acc{j} = {pieces.combine(f'acc{j}', f'lane{j}')};")
+            self.lines += indented(as_one(pieces, [f"lanes{j}"], self.lanes, f"lane{j}_"), 2)
+            add(f"        acc{j} = {pieces.combine(f'acc{j}', f'lane{j}_')};")
         if self.gpu:
             tree = f"tree_{t}"
             add("        barrier(CLK_LOCAL_MEM_FENCE);")

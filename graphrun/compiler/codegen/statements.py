@@ -25,7 +25,7 @@ def statements(
     operands : sequence of str
         For each input of the group a variable, in the compute type, of `lanes` lanes.
     lanes : int
-        1, 4, 8 or 16.
+        1, 2, 4, 8 or 16.
     scalars : sequence of str, optional
         Variables, numbers of their compute type, for `Group.scalars`; without, literals are in the text.
     prefix : str

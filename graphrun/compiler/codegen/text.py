@@ -36,6 +36,7 @@ static inline float gr_half(const float a) {
         vstore_half##N(a, 0, (half *)&bits); \\
         vstore##N(bits, 0, (__global ushort *)p); \\
     }
+GR_HALVES(2)
 GR_HALVES(4)
 GR_HALVES(8)
 GR_HALVES(16)
@@ -116,7 +117,7 @@ def attribute(value: Any, compute: str) -> str:
 # What means the same of a vector as of a number: helpers, conversions, arithmetic and bitwise operators, but
 # no comparison, no choice and no logical operator, whose results are of other types there.
 UNSAFE = re.compile(r"[?<>=!%\[\]]|&&|\|\||(?<!\})\b(?!gr_|convert_|as_)[a-z_]\w*\(|\d\.\d*(?![\w.]*f)")
-_VECTOR_CALL = re.compile(r"\bgr_[a-z0-9_]+_(float|double|u?char|short|u?int|u?long)(4|8|16)\(")
+_VECTOR_CALL = re.compile(r"\bgr_[a-z0-9_]+_(float|double|u?char|short|u?int|u?long)(2|4|8|16)\(")
 
 
 def vector(compute: str, lanes: int = 1) -> str:

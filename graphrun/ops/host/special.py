@@ -98,7 +98,10 @@ def _erfc(x: Array) -> Array:
 def _lgamma_one(x: float) -> float:
     if math.isinf(x) or (x <= 0 and x == math.floor(x)):
         return math.inf  # also at -inf and at the poles, as C's lgamma
-    return math.lgamma(x)
+    try:
+        return math.lgamma(x)
+    except OverflowError:
+        return math.inf
 
 
 def _lgamma(x: Array) -> Array:
