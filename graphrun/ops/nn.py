@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphrun import dtypes
-from graphrun.errors import RuleError, ShapeError, message
+from graphrun.errors import GraphError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, constant_value, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Expr, Reduce, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -455,7 +455,7 @@ def dropout(
 
 def _dropout_rate(keep_prob: Any, rate: Any) -> Any:
     if (keep_prob is None) == (rate is None):
-        raise ValueError(
+        raise GraphError(
             message(
                 "dropout takes either rate or keep_prob",
                 site=user_site(),
@@ -467,7 +467,7 @@ def _dropout_rate(keep_prob: Any, rate: Any) -> Any:
         number = float(value)
         low_open = rate is None
         if not (0 < number <= 1 if low_open else 0 <= number < 1):
-            raise ValueError(
+            raise GraphError(
                 message(
                     f"{'keep_prob' if low_open else 'rate'}={number}",
                     where="dropout",

@@ -52,6 +52,15 @@ def test_a_program_is_known_once_it_has_run(cache):
     assert not kernelcache.is_compiled("another")
 
 
+def test_files_whose_checksums_are_lost_are_not_trusted(cache):
+    folder = compiled(cache)
+    kernelcache.note_compiled("digest", ["k1", "k2"])
+    (note,) = (cache / "compiled").glob("*.json")
+    note.write_bytes(os.urandom(80))
+    assert not kernelcache.is_compiled("digest")
+    assert not folder.exists() and not note.exists()
+
+
 @pytest.mark.parametrize("name", ["program.bc", "k2/1-1-1-goffs0-smallgrid/k2.so"])
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_what_is_damaged_is_deleted_before_the_driver_sees_it(cache, name, damage):

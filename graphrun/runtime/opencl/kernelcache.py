@@ -44,6 +44,8 @@ def is_compiled(digest: str) -> bool:
     note = cachedir.read_json(f"{NOTES}/{digest}.json")
     files = note.get("files")
     if not isinstance(files, dict):
+        if cachedir.read_bytes(f"{NOTES}/{digest}.json") is not None:
+            _forget_all(digest)
         return False
     place = Path(str(note.get("folder", "")))
     folder = pocl_folder() / place
@@ -55,6 +57,13 @@ def is_compiled(digest: str) -> bool:
             return False
     cachedir.touch(f"{NOTES}/{digest}.json")
     return True
+
+
+def _forget_all(digest: str) -> None:
+    """Drop all that PoCL has written: a note that cannot be read does not tell which files it was about."""
+    if pocl_folder() == cachedir.cache_dir() / POCL:  # and not a folder that the user has named
+        shutil.rmtree(pocl_folder(), ignore_errors=True)
+    cachedir.delete(f"{NOTES}/{digest}.json")
 
 
 def note_compiled(digest: str, kernels: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ _SYSTEM_VENDORS = "/etc/OpenCL/vendors"
 # What decides which drivers and devices a process sees; part of the key of every verdict.
 _LOADER_VARIABLES = (
     "OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH", "OPENCL_LAYERS", "LD_LIBRARY_PATH",
-    "POCL_DEVICES", "RUSTICL_ENABLE",
+    "RUSTICL_ENABLE",
 )  # fmt: skip
 
 
@@ -178,6 +178,8 @@ def fingerprint() -> str:
     """Return a key that changes when a driver, the loader's settings or the probe change."""
     parts: list[object] = [PROBE_VERSION, sys.platform, _version("pyopencl"), _version("numpy")]
     parts += [(name, os.environ.get(name, "")) for name in _LOADER_VARIABLES]
+    # PoCL has many, and some values make it crash.
+    parts += sorted((k, v) for k, v in os.environ.items() if k.startswith("POCL_") and k != "POCL_CACHE_DIR")
     for icd in icd_files():
         parts.append((icd.path, icd.library, icd.library_path, _stamp(icd.path), _stamp(icd.library_path)))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
