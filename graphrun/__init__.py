@@ -9,6 +9,7 @@
 """
 
 from graphrun import errors as errors
+from graphrun import image as image
 from graphrun import initializers as initializers
 from graphrun import layers as layers
 from graphrun import linalg as linalg
@@ -113,6 +114,7 @@ from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals
 from graphrun.ops.decompositions import svd as svd
 from graphrun.ops.einsum import einsum as einsum
+from graphrun.ops.image_shape import random_crop as random_crop
 from graphrun.ops.inverses import cholesky as cholesky
 from graphrun.ops.inverses import cholesky_solve as cholesky_solve
 from graphrun.ops.inverses import log_matrix_determinant as log_matrix_determinant

@@ -43,6 +43,7 @@ ROOMS = {
     "graphrun.ops": "ops",
     "graphrun.gradients": "gradients",
     "graphrun.linalg": "gradients",
+    "graphrun.image": "gradients",
     "graphrun.nn": "gradients",
     "graphrun.data": "front",
     "graphrun.initializers": "front",
