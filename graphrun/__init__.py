@@ -16,6 +16,7 @@ from graphrun import linalg as linalg
 from graphrun import losses as losses
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
+from graphrun import sparse as sparse
 from graphrun import train as train
 from graphrun._version import __version__ as __version__
 from graphrun.config import ConfigProto as ConfigProto
@@ -280,6 +281,24 @@ from graphrun.ops.sets import searchsorted as searchsorted
 from graphrun.ops.sets import setdiff1d as setdiff1d
 from graphrun.ops.sets import unique as unique
 from graphrun.ops.sets import unique_with_counts as unique_with_counts
+from graphrun.ops.sparse import edit_distance as edit_distance
+from graphrun.ops.sparse import sparse_add as sparse_add
+from graphrun.ops.sparse import sparse_concat as sparse_concat
+from graphrun.ops.sparse import sparse_reduce_sum as sparse_reduce_sum
+from graphrun.ops.sparse import sparse_reorder as sparse_reorder
+from graphrun.ops.sparse import sparse_reshape as sparse_reshape
+from graphrun.ops.sparse import sparse_retain as sparse_retain
+from graphrun.ops.sparse import sparse_slice as sparse_slice
+from graphrun.ops.sparse import sparse_tensor_dense_matmul as sparse_tensor_dense_matmul
+from graphrun.ops.sparse import sparse_tensor_to_dense as sparse_tensor_to_dense
+from graphrun.ops.sparse import sparse_to_dense as sparse_to_dense
+from graphrun.ops.sparse import sparse_transpose as sparse_transpose
+from graphrun.ops.sparse_tensor import SparseTensor as SparseTensor
+from graphrun.ops.sparse_tensor import SparseTensorValue as SparseTensorValue
+from graphrun.ops.sparse_tensor import (
+    convert_to_tensor_or_sparse_tensor as convert_to_tensor_or_sparse_tensor,
+)
+from graphrun.ops.sparse_tensor import sparse_placeholder as sparse_placeholder
 from graphrun.ops.special import betainc as betainc
 from graphrun.ops.special import erfinv as erfinv
 from graphrun.ops.special import igamma as igamma

@@ -24,6 +24,8 @@ def feed_items(feed_dict: Any) -> Iterator[tuple[Any, Any]]:
             )
         )
     for key, value in feed_dict.items():
+        if hasattr(key, "_parts"):  # made of several tensors, as a SparseTensor
+            key = key._parts()
         if isinstance(key, tuple):
             yield from _paired(key, value)
         else:

@@ -57,6 +57,9 @@ def _visit(graph: Graph, fetch: Any, places: dict[Element, int]) -> Assemble:
         parts = [_visit(graph, fetch[k], places) for k in keys]
         kind = OrderedDict if isinstance(fetch, OrderedDict) else dict
         return lambda values: kind([(k, p(values)) for k, p in zip(keys, parts, strict=True)])
+    if hasattr(fetch, "_parts"):  # made of several tensors, as a SparseTensor
+        parts = [_visit(graph, f, places) for f in fetch._parts()]
+        return lambda values: fetch._assembled([p(values) for p in parts])
     if fetch is None:
         raise FetchError(
             message(

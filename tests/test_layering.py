@@ -45,6 +45,7 @@ ROOMS = {
     "graphrun.linalg": "gradients",
     "graphrun.image": "gradients",
     "graphrun.nn": "gradients",
+    "graphrun.sparse": "gradients",
     "graphrun.data": "front",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",

@@ -19,6 +19,7 @@ from graphrun.ops import (  # noqa: F401
     scatter,
     segments,
     sets,
+    sparse,
     special,
     state,
 )
