@@ -17,6 +17,7 @@ from graphrun import losses as losses
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import sparse as sparse
+from graphrun import strings as strings
 from graphrun import train as train
 from graphrun._version import __version__ as __version__
 from graphrun.config import ConfigProto as ConfigProto
@@ -33,6 +34,7 @@ from graphrun.dtypes import int8 as int8
 from graphrun.dtypes import int16 as int16
 from graphrun.dtypes import int32 as int32
 from graphrun.dtypes import int64 as int64
+from graphrun.dtypes import string as string
 from graphrun.dtypes import uint8 as uint8
 from graphrun.dtypes import uint32 as uint32
 from graphrun.dtypes import uint64 as uint64
@@ -326,6 +328,17 @@ from graphrun.ops.state import stop_gradient as stop_gradient
 from graphrun.ops.state import tables_initializer as tables_initializer
 from graphrun.ops.state import trainable_variables as trainable_variables
 from graphrun.ops.state import variables_initializer as variables_initializer
+from graphrun.ops.string_parts import decode_base64 as decode_base64
+from graphrun.ops.string_parts import decode_raw as decode_raw
+from graphrun.ops.string_parts import encode_base64 as encode_base64
+from graphrun.ops.string_parts import regex_replace as regex_replace
+from graphrun.ops.string_parts import string_strip as string_strip
+from graphrun.ops.string_parts import substr as substr
+from graphrun.ops.strings import as_string as as_string
+from graphrun.ops.strings import reduce_join as reduce_join
+from graphrun.ops.strings import string_join as string_join
+from graphrun.ops.strings import string_split as string_split
+from graphrun.ops.strings import string_to_number as string_to_number
 from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension

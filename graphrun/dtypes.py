@@ -52,6 +52,10 @@ class DType:
         return self.kind == "b"
 
     @property
+    def is_string(self) -> bool:
+        return self.kind == "O"
+
+    @property
     def is_complex(self) -> bool:
         return self.kind == "c"
 
@@ -116,6 +120,8 @@ uint8 = DType("uint8", np.uint8, "uchar", "uchar", 2)
 uint32 = DType("uint32", np.uint32, "uint", "uint", 12)
 uint64 = DType("uint64", np.uint64, "ulong", "ulong", 13)
 bool_ = DType("bool", np.bool_, "uchar", "uchar", 9)
+# On the host alone: bytes objects in arrays of objects.
+string = DType("string", np.object_, "", "", 8)
 
 ALL = (float16, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64, bool_)
 FLOATING = (float16, float32, float64)
@@ -126,8 +132,9 @@ _ALIASES: dict[Any, DType] = {
     "float": float32, "double": float64, "half": float16, "int": int32, "long": int64,
     float: float32, int: int32, bool: bool_,
 }  # fmt: skip
-for _d in ALL:
+for _d in (*ALL, string):
     _ALIASES.update({_d.name: _d, _d.numpy: _d, _d.numpy.type: _d})
+_ALIASES.update(dict.fromkeys((str, bytes, object, np.str_, np.bytes_), string))
 
 
 def as_dtype(value: Any) -> DType:
@@ -147,9 +154,38 @@ def as_dtype(value: Any) -> DType:
     try:
         if value is None:  # NumPy's default dtype, and nobody's wish
             raise TypeError
-        return _ALIASES[np.dtype(value).newbyteorder("=")]
+        kind = np.dtype(value)
+        if kind.kind in "SU":
+            return string
+        if kind.kind == "O":  # NumPy's answer to any class
+            raise TypeError
+        return _ALIASES[kind.newbyteorder("=")]
     except (KeyError, TypeError, ValueError):
-        known = ", ".join(d.name for d in ALL)
+        known = ", ".join(d.name for d in (*ALL, string))
         raise DTypeError(
             message(f"no such dtype: {value!r}", expected=f"one of {known}, or NumPy's for them")
         ) from None
+
+
+def holds_text(value: Any) -> bool:
+    """Whether the first element of `value` is a string: str, bytes, or an array of either."""
+    while isinstance(value, list | tuple) and value:
+        value = value[0]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        value = value.flat[0] if value.size else ""
+    return isinstance(value, str | bytes) or (isinstance(value, np.ndarray) and value.dtype.kind in "SU")
+
+
+def as_strings(value: Any) -> np.ndarray | None:
+    """`value` as an array of bytes objects, str encoded as UTF-8; None where something else is in it."""
+    array = np.array(value, np.object_)
+    result = np.empty(array.shape, np.object_)
+    flat, items = result.reshape(-1), array.reshape(-1)
+    for k, item in enumerate(items):
+        if isinstance(item, str):
+            flat[k] = item.encode()
+        elif isinstance(item, bytes | bytearray | np.bytes_):
+            flat[k] = bytes(item)
+        else:
+            return None
+    return result

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.dtypes import as_strings
 from graphrun.errors import DTypeError, FeedError, message
 from graphrun.graph.apply import exact_integers
 from graphrun.graph.node import Operation, Tensor
@@ -61,6 +62,11 @@ def feed_array(t: Tensor, value: Any) -> np.ndarray:
     and tensors are refused.
     """
     dtype = t.dtype.numpy
+    if t.dtype.is_string:
+        strings = as_strings(value)
+        if strings is None:
+            raise _refused(t, "the value holds something else than str and bytes", "")
+        return strings
     array = np.asarray(value) if type(value) is float else _as_numbers(t, value)
     if array.dtype == dtype:
         return array
@@ -115,7 +121,8 @@ def _refused(t: Tensor, why: str, fix: str) -> FeedError:
         message(
             f"'{t.name}' cannot be fed: {why}",
             site=t.op.site,
-            expected=f"numbers that {t.dtype} holds, of shape {format_shape(t._shape)}",
+            expected=f"{'strings' if t.dtype.is_string else f'numbers that {t.dtype} holds'}, of shape"
+            f" {format_shape(t._shape)}",
             fix=fix,
         )
     )

@@ -39,6 +39,9 @@ from graphrun.runtime.selftest import blocked_families
 from graphrun.runtime.store import Store
 from graphrun.shapes import format_shape, is_compatible
 
+# A dtype that no fed array has.
+_NEVER = np.dtype("V1")
+
 
 class _Entry:
     """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
@@ -203,7 +206,7 @@ class Session:
             shapes: list[Any] = []
             for k, v in feed_items(feed_dict):
                 t = k if type(k) is Tensor else self._feed_key(k)
-                if type(v) is not np.ndarray or v.dtype != t.dtype.numpy:
+                if type(v) is not np.ndarray or v.dtype != t.dtype.numpy or t.dtype.is_string:
                     v = feed_array(t, v)
                 tensors.append(t)
                 arrays.append(v)
@@ -242,7 +245,8 @@ class Session:
         self._check_open()
         handler = FetchHandler(self.graph, fetches)
         tensors = [t if type(t) is Tensor else self._feed_key(t) for t in feed_list or ()]
-        dtypes = [t.dtype.numpy for t in tensors]
+        # Arrays of strings may hold str, so they are never taken as they are.
+        dtypes = [_NEVER if t.dtype.is_string else t.dtype.numpy for t in tensors]
         count = len(tensors)
         elements, fed = handler.elements, tuple(tensors)
         assemble = handler.assemble

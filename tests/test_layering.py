@@ -46,6 +46,7 @@ ROOMS = {
     "graphrun.image": "gradients",
     "graphrun.nn": "gradients",
     "graphrun.sparse": "gradients",
+    "graphrun.strings": "gradients",
     "graphrun.data": "front",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",

@@ -189,7 +189,7 @@ def test_constants_of_a_dtype_and_shape() -> None:
         (lambda: gr.constant(300, gr.uint8), DTypeError, "300 cannot become"),
         (lambda: gr.constant(1, gr.bool), DTypeError, "of dtype bool"),
         (lambda: gr.constant([[1], [1, 2]]), DTypeError, "ragged"),
-        (lambda: gr.constant("text"), DTypeError, "'text' cannot become a constant"),
+        (lambda: gr.constant("text", gr.float32), DTypeError, "'text' cannot become a constant"),
         (lambda: gr.constant(None), DTypeError, "None cannot become a constant"),
         (lambda: gr.constant({}), DTypeError, "cannot become a constant"),
         (lambda: gr.constant(gr.constant(1.0)), DTypeError, "gr.identity"),

@@ -38,8 +38,13 @@ def assert_close(
 ) -> None:
     """Assert the same dtype and shape, and values within the tolerance; NaN equals NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected)
+    if expected.dtype.kind == "O":
+        actual = np.asarray(actual, object)  # a single string is bytes
     assert actual.dtype == expected.dtype, f"{label}: dtype {actual.dtype}, expected {expected.dtype}"
     assert actual.shape == expected.shape, f"{label}: shape {actual.shape}, expected {expected.shape}"
+    if expected.dtype.kind == "O":
+        np.testing.assert_array_equal(actual, expected, err_msg=label)
+        return
     limits = limits or tolerance(expected.dtype, factor)
     np.testing.assert_allclose(
         actual, expected, rtol=limits.rtol, atol=limits.atol, equal_nan=True, err_msg=label

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphrun import dtypes
-from graphrun.dtypes import DType, as_dtype
+from graphrun.dtypes import DType, as_dtype, as_strings, holds_text
 from graphrun.errors import DTypeError, GraphError, format_site, message
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
@@ -51,6 +51,14 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
     their dtype.  With `dtype` given, a value that it cannot hold is an error: a fraction in an integer
     type, a number in bool, an integer out of range.
     """
+    if dtype is dtypes.string or (dtype is None and holds_text(value)):
+        strings = as_strings(value)
+        if strings is None:
+            raise DTypeError(
+                message(f"{_short(value)} cannot become {what} of dtype string", expected="str or bytes",
+                        fix="convert numbers with gr.as_string")
+            )  # fmt: skip
+        return strings
     if dtype is None and isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         return np.asarray(array, as_dtype(array.dtype).numpy)

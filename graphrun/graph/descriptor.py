@@ -52,7 +52,7 @@ class Capabilities:
 
     def supports(self, dtype: DType) -> bool:
         """Whether buffers and arithmetic of `dtype` work on this device."""
-        return not dtype.is_complex and (self.fp64 or dtype.name != "float64")
+        return dtype.storage != "" and (self.fp64 or dtype.name != "float64")
 
 
 @dataclass(frozen=True)

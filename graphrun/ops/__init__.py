@@ -22,4 +22,6 @@ from graphrun.ops import (  # noqa: F401
     sparse,
     special,
     state,
+    string_parts,
+    strings,
 )

@@ -26,7 +26,7 @@ KINDS: dict[str, frozenset[str]] = {
     "signed": frozenset("fi"),
     "integer": frozenset("iu"),
     "bool": frozenset("b"),
-    "any": frozenset("fiub"),
+    "any": frozenset("fiubO"),
 }
 
 
