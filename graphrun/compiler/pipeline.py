@@ -15,8 +15,10 @@ from graphrun.compiler.ir import Program
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
+from graphrun.compiler.pools import pools
 from graphrun.compiler.prune import prune
 from graphrun.compiler.readthrough import read_through
+from graphrun.compiler.recompute import recompute
 from graphrun.compiler.rows import rows
 from graphrun.compiler.simplify import simplify
 from graphrun.compiler.specialize import Found, NeedValues, Place, specialize
@@ -122,9 +124,11 @@ def _finish(
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)
+        program = done("pools", pools(program), placed=True)
         program = done("sums", sums(program), placed=True)
         program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)
+        program = done("recompute", recompute(program), placed=True)
         program = done("read through", read_through(program, target), placed=True)
         program = done("epilogues", epilogues(program, target), placed=True)
     started = time.perf_counter_ns()
