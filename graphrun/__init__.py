@@ -16,6 +16,7 @@ from graphrun import linalg as linalg
 from graphrun import losses as losses
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
+from graphrun import random as random
 from graphrun import sparse as sparse
 from graphrun import strings as strings
 from graphrun import train as train
@@ -116,6 +117,9 @@ from graphrun.ops.decompositions import qr as qr
 from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals
 from graphrun.ops.decompositions import svd as svd
+from graphrun.ops.draws import multinomial as multinomial
+from graphrun.ops.draws import random_gamma as random_gamma
+from graphrun.ops.draws import random_poisson as random_poisson
 from graphrun.ops.einsum import einsum as einsum
 from graphrun.ops.image_shape import random_crop as random_crop
 from graphrun.ops.inverses import cholesky as cholesky

@@ -45,6 +45,7 @@ ROOMS = {
     "graphrun.linalg": "gradients",
     "graphrun.image": "gradients",
     "graphrun.nn": "gradients",
+    "graphrun.random": "gradients",
     "graphrun.sparse": "gradients",
     "graphrun.strings": "gradients",
     "graphrun.data": "front",

@@ -4,6 +4,7 @@ from graphrun.ops import (  # noqa: F401
     array,
     conv,
     decompositions,
+    draws,
     einsum,
     inverses,
     linalg,

@@ -36,4 +36,16 @@ CASES: list[Case] = [
     ),
     case("philox_shuffle", [_COUNTER, (7, 3)], {"key": _KEY}, gradient=False, host_ok=True),
     case("philox_shuffle", [_COUNTER, (9,)], {"key": _KEY}, dtype="int32", host_ok=True),
+    # Sampled by NumPy on the host: what is compared is that it is the same again.
+    *(
+        case(
+            op,
+            [_COUNTER, np.array([0.5, 3.0, 40.0])],
+            {"key": _KEY, "shape": shape, "dtype": as_dtype(d)},
+            label=f"{shape} {d}",
+            host_ok=True,
+        )
+        for op in ("philox_gamma", "philox_poisson")
+        for shape, d in (((5, 7), "float32"), ((), "float64"), ((0,), "float16"))
+    ),
 ]
