@@ -10,7 +10,7 @@ import numpy as np
 from graphrun import dtypes
 from graphrun.errors import DTypeError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_to_tensor
-from graphrun.graph.descriptor import Spec
+from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, no_gradient, register
 from graphrun.graph.site import user_site
@@ -19,6 +19,7 @@ from graphrun.ops.families import require_kind
 from graphrun.ops.fill import shape
 from graphrun.ops.gather import gather
 from graphrun.ops.joining import concat
+from graphrun.ops.plans.cumulative import plan_cumulative
 from graphrun.ops.reduce import reduce_prod
 from graphrun.ops.reshape import reshape
 from graphrun.ops.transpose import transpose
@@ -340,15 +341,20 @@ def _cumprod_gradient(op: Operation, dy: Tensor) -> Tensor:
     return apply(cumsum_op, (product * dy,), _same_way(op, not op.attrs["reverse"])) / op.inputs[0]
 
 
+def _kernel(product: bool) -> Kernel:
+    return Kernel("cumulative", plan_cumulative(product), ("cumulative.cl",))
+
+
 cumsum_op = register(
     OpDef(
-        "cumsum", _cumulative_rule, _cumulative(np.add, 0), None, _cumsum_gradient, value_attrs=("axis",),
+        "cumsum", _cumulative_rule, _cumulative(np.add, 0), _kernel(False), _cumsum_gradient,
+        value_attrs=("axis",),
         node_name="Cumsum", onnx="CumSum", input_names=("x",),
     )
 )  # fmt: skip
 cumprod_op = register(
     OpDef(
-        "cumprod", _cumulative_rule, _cumulative(np.multiply, 1), None, _cumprod_gradient,
+        "cumprod", _cumulative_rule, _cumulative(np.multiply, 1), _kernel(True), _cumprod_gradient,
         value_attrs=("axis",), node_name="Cumprod", input_names=("x",),
     )
 )  # fmt: skip

@@ -186,13 +186,20 @@ def _copy(b: Builder) -> None:
     b.check(b.op("concat", x, y, axis=1))
 
 
+def _cumulative(b: Builder) -> None:
+    b.check(b.op("cumsum", b.array(_floats(5, 67)), axis=1, exclusive=False, reverse=True))
+    # Long enough for several chunks.
+    long = b.array((np.arange(20_011) % 7 - 3).astype(np.int32))
+    b.check(b.op("cumsum", long, axis=0, exclusive=True, reverse=False))
+
+
 # Each family that `graphrun.compiler.placement.family_of` names, and those of passes: "rows"
 # (`graphrun.compiler.rows`) and "epilogue" (`graphrun.compiler.epilogue`); in the order in which results are
 # shown.
 FAMILIES: Mapping[str, Callable[[Builder], None]] = {
     "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "rows": _rows,
     "gemm": _gemm, "epilogue": _epilogue, "conv": _conv, "pool": _pool, "random": _random,
-    "scatter": _scatter, "copy": _copy,
+    "scatter": _scatter, "copy": _copy, "cumulative": _cumulative,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
@@ -204,6 +211,7 @@ GROUPS = (
     ("random",),
     ("scatter",),
     ("copy",),
+    ("cumulative",),
 )
 
 
