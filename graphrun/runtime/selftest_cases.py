@@ -199,7 +199,8 @@ def _cumulative(b: Builder) -> None:
 FAMILIES: Mapping[str, Callable[[Builder], None]] = {
     "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "rows": _rows,
     "gemm": _gemm, "epilogue": _epilogue, "conv": _conv, "pool": _pool, "random": _random,
-    "scatter": _scatter, "copy": _copy, "cumulative": _cumulative,
+    "scatter": _scatter, "copy": _copy,
+    "cumulative": _cumulative,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
