@@ -17,6 +17,8 @@ from graphrun import losses as losses
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import random as random
+from graphrun import signal as signal
+from graphrun import signal as spectral
 from graphrun import sparse as sparse
 from graphrun import strings as strings
 from graphrun import train as train
@@ -28,6 +30,8 @@ from graphrun.config import OptimizerOptions as OptimizerOptions
 from graphrun.dtypes import DType as DType
 from graphrun.dtypes import as_dtype as as_dtype
 from graphrun.dtypes import bool_ as bool
+from graphrun.dtypes import complex64 as complex64
+from graphrun.dtypes import complex128 as complex128
 from graphrun.dtypes import float16 as float16
 from graphrun.dtypes import float32 as float32
 from graphrun.dtypes import float64 as float64
@@ -113,6 +117,17 @@ from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
 from graphrun.ops.clip import clip_by_norm as clip_by_norm
 from graphrun.ops.clip import global_norm as global_norm
 from graphrun.ops.clip import norm as norm
+from graphrun.ops.complex import angle as angle
+from graphrun.ops.complex import complex_ as complex
+from graphrun.ops.complex import conj as conj
+from graphrun.ops.complex import fft as fft
+from graphrun.ops.complex import fft2d as fft2d
+from graphrun.ops.complex import fft3d as fft3d
+from graphrun.ops.complex import ifft as ifft
+from graphrun.ops.complex import ifft2d as ifft2d
+from graphrun.ops.complex import ifft3d as ifft3d
+from graphrun.ops.complex import imag as imag
+from graphrun.ops.complex import real as real
 from graphrun.ops.decompositions import qr as qr
 from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals

@@ -120,6 +120,9 @@ uint8 = DType("uint8", np.uint8, "uchar", "uchar", 2)
 uint32 = DType("uint32", np.uint32, "uint", "uint", 12)
 uint64 = DType("uint64", np.uint64, "ulong", "ulong", 13)
 bool_ = DType("bool", np.bool_, "uchar", "uchar", 9)
+# On the host alone.
+complex64 = DType("complex64", np.complex64, "", "", 14)
+complex128 = DType("complex128", np.complex128, "", "", 15)
 # On the host alone: bytes objects in arrays of objects.
 string = DType("string", np.object_, "", "", 8)
 
@@ -132,8 +135,9 @@ _ALIASES: dict[Any, DType] = {
     "float": float32, "double": float64, "half": float16, "int": int32, "long": int64,
     float: float32, int: int32, bool: bool_,
 }  # fmt: skip
-for _d in (*ALL, string):
+for _d in (*ALL, complex64, complex128, string):
     _ALIASES.update({_d.name: _d, _d.numpy: _d, _d.numpy.type: _d})
+_ALIASES[complex] = complex128
 _ALIASES.update(dict.fromkeys((str, bytes, object, np.str_, np.bytes_), string))
 
 
@@ -161,7 +165,7 @@ def as_dtype(value: Any) -> DType:
             raise TypeError
         return _ALIASES[kind.newbyteorder("=")]
     except (KeyError, TypeError, ValueError):
-        known = ", ".join(d.name for d in (*ALL, string))
+        known = ", ".join(d.name for d in (*ALL, complex64, complex128, string))
         raise DTypeError(
             message(f"no such dtype: {value!r}", expected=f"one of {known}, or NumPy's for them")
         ) from None

@@ -70,7 +70,9 @@ def feed_array(t: Tensor, value: Any) -> np.ndarray:
     array = np.asarray(value) if type(value) is float else _as_numbers(t, value)
     if array.dtype == dtype:
         return array
-    if array.size == 0 or t.dtype.is_floating:
+    if array.dtype.kind == "c" and not t.dtype.is_complex:
+        raise _refused(t, "the value is complex", "feed its real and imaginary parts")
+    if array.size == 0 or t.dtype.is_floating or t.dtype.is_complex:
         with np.errstate(over="ignore"):  # a double beyond the range of floats is infinite
             return array.astype(dtype)
     kind = array.dtype.kind
@@ -110,7 +112,7 @@ def _as_numbers(t: Tensor, value: Any) -> np.ndarray:
         raise _refused(t, "the value is a ragged list", "make all rows of one length") from None
     except OverflowError:
         raise _refused(t, f"the value has numbers that {t.dtype} cannot hold", "") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubc":
         what = type(value).__name__ if np.ndim(array) == 0 else f"an array of {array.dtype}"
         raise _refused(t, f"the value is {what}, not numbers", "")
     return array

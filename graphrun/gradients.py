@@ -97,7 +97,7 @@ def gradients(
                         site=t.op.site)
             )  # fmt: skip
     for y in y_list:
-        if not y.dtype.is_floating:
+        if not (y.dtype.is_floating or y.dtype.is_complex):
             raise GradientError(
                 message(f"'{y.name}' has dtype {y.dtype}", where="gradients", site=y.op.site,
                         expected="a floating-point tensor to differentiate", fix="use gr.cast")

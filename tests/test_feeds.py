@@ -89,7 +89,7 @@ class Gone:
         ("float32", [1.0, None], "an array of object, not numbers"),
         ("float32", ["1", "2"], "not numbers"),
         ("float32", np.array(["1", 2], object), "not numbers"),
-        ("float32", 1j, "not numbers"),
+        ("float32", 1j, "the value is complex"),
         ("float32", {}, "the value is dict, not numbers"),
         ("float32", [[1, 2], [3]], "a ragged list"),
         ("float32", np.datetime64("2020-01-01"), "not numbers"),

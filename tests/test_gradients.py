@@ -340,9 +340,11 @@ def test_wrong_questions() -> None:
         assert re.search(SITE, str(fault.value))
     with pytest.raises(GraphError, match="another graph"):
         gr.gradients(x * 2.0, x, foreign)
-    for nothing in ("x:0", gr.no_op(), object()):
+    for nothing in (gr.no_op(), object()):
         with pytest.raises(DTypeError):
             gr.gradients(nothing, x)
+    with pytest.raises(GradientError, match="has dtype string"):  # a name is a constant
+        gr.gradients("x:0", x)
 
 
 def test_random_graphs_in_float64() -> None:

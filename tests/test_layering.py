@@ -46,6 +46,7 @@ ROOMS = {
     "graphrun.image": "gradients",
     "graphrun.nn": "gradients",
     "graphrun.random": "gradients",
+    "graphrun.signal": "gradients",
     "graphrun.sparse": "gradients",
     "graphrun.strings": "gradients",
     "graphrun.data": "front",

@@ -19,6 +19,8 @@ TOLERANCES = {
     "float16": Tolerance(2e-3, 1e-3),
     "float32": Tolerance(1e-5, 1e-6),
     "float64": Tolerance(1e-12, 1e-14),
+    "complex64": Tolerance(1e-5, 1e-6),
+    "complex128": Tolerance(1e-12, 1e-14),
 }
 EXACT = Tolerance(0.0, 0.0)
 

@@ -76,7 +76,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
         raise DTypeError(
             message(f"a ragged or mixed list cannot become {what}", expected="rows of equal length")
         ) from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubc":
         raise DTypeError(message(f"{_short(value)} cannot become {what}", expected="numbers or bools"))
     if dtype is None:
         if array.dtype.kind == "f":
@@ -84,6 +84,8 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
         elif array.dtype.kind in "iu":
             fits = array.size == 0 or (array.min() >= -(2**31) and array.max() < 2**31)
             dtype = dtypes.int32 if fits else dtypes.int64
+        elif array.dtype.kind == "c":
+            dtype = dtypes.complex128
         else:
             dtype = dtypes.bool_
         if isinstance(value, list | tuple) and _numpy_leaf(value) is not None:
@@ -95,8 +97,10 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
         exact = exact_integers(value, dtype)
         if exact is not None:
             return exact
-    loses = (dtype.is_bool and array.dtype.kind != "b" and array.size) or (
-        dtype.is_integer and (array.dtype.kind == "b" or not _integral(array, dtype))
+    loses = (
+        (array.dtype.kind == "c" and not dtype.is_complex)
+        or (dtype.is_bool and array.dtype.kind != "b" and array.size)
+        or (dtype.is_integer and (array.dtype.kind == "b" or not _integral(array, dtype)))
     )
     if loses or (dtype.is_floating and array.dtype.kind == "b" and array.size):
         raise DTypeError(
@@ -124,7 +128,7 @@ def exact_integers(value: Any, dtype: DType) -> np.ndarray | None:
 
 
 def _integral(array: np.ndarray, dtype: DType) -> bool:
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "fc":
         return bool(array.size == 0)
     return array.size == 0 or (array.min() >= dtype.min and array.max() <= dtype.max)
 

@@ -2,6 +2,7 @@
 
 from graphrun.ops import (  # noqa: F401
     array,
+    complex,
     conv,
     decompositions,
     draws,

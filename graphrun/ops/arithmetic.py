@@ -18,7 +18,7 @@ from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
 from graphrun.ops.compare import equal, greater, greater_equal, less, logical_or, select
 from graphrun.ops.convert import cast
-from graphrun.ops.elementwise import log, square
+from graphrun.ops.elementwise import conj_of, log, square
 from graphrun.ops.families import binary, require_kind, require_same_dtype
 from graphrun.ops.fill import zeros_like
 from graphrun.ops.state import identity
@@ -28,15 +28,18 @@ from graphrun.shapes import Shape, broadcast, format_shape, is_compatible, merge
 
 add = binary(
     "add", numpy=np.add, opencl=Expr("a + b"), gradient=lambda op, dy: (dy, dy), commutative=True,
-    partial=operator.add, onnx="Add", node_name="Add", doc="``x + y``, elementwise; both broadcast.",
+    partial=operator.add, kind="number", onnx="Add", node_name="Add",
+    doc="``x + y``, elementwise; both broadcast.",
 )  # fmt: skip
 subtract = binary(
     "subtract", numpy=np.subtract, opencl=Expr("a - b"), gradient=lambda op, dy: (dy, -dy),
-    partial=operator.sub, onnx="Sub", node_name="Sub", doc="``x - y``, elementwise; both broadcast.",
+    partial=operator.sub, kind="number", onnx="Sub", node_name="Sub",
+    doc="``x - y``, elementwise; both broadcast.",
 )  # fmt: skip
 multiply = binary(
     "multiply", numpy=np.multiply, opencl=Expr("a * b"),
-    gradient=lambda op, dy: (dy * op.inputs[1], dy * op.inputs[0]), commutative=True,
+    gradient=lambda op, dy: (dy * conj_of(op.inputs[1]), dy * conj_of(op.inputs[0])), commutative=True,
+    kind="number",
     partial=operator.mul, onnx="Mul", node_name="Mul", doc="``x * y``, elementwise; both broadcast.",
 )  # fmt: skip
 
@@ -57,13 +60,13 @@ squared_difference = binary(
 
 
 def _divide_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
-    dx = dy / op.inputs[1]
-    return dx, -dx * op.outputs[0]
+    dx = dy / conj_of(op.inputs[1])
+    return dx, -dx * conj_of(op.outputs[0])
 
 
 # Operations are made by the public functions below, which choose by dtype.
 realdiv = binary(
-    "divide", numpy=np.divide, opencl=Expr("a / b"), gradient=_divide_gradient, kind="floating", onnx="Div",
+    "divide", numpy=np.divide, opencl=Expr("a / b"), gradient=_divide_gradient, kind="field", onnx="Div",
     node_name="RealDiv", doc="``x / y`` of floating tensors, elementwise; both broadcast.",
 )  # fmt: skip
 realdiv.__name__ = realdiv.__qualname__ = "realdiv"
@@ -261,7 +264,7 @@ def _add_n_rule(*specs: Spec) -> tuple[Spec]:
     if not specs:
         raise RuleError("nothing to add", expected="one tensor or more")
     dtype = require_same_dtype(*specs)
-    require_kind(specs[0], "numeric", "the first one")
+    require_kind(specs[0], "number", "the first one")
     shape: Shape = None
     for s in specs:
         try:

@@ -17,6 +17,8 @@ from graphrun.graph.opdef import OpDef, register
 
 def _cast_numpy(x: Any, *, dtype: DType) -> Any:
     x = np.asarray(x)
+    if x.dtype.kind == "c" and not dtype.is_complex:
+        x = x.real
     if x.dtype.kind != "f" or not dtype.is_integer:
         return x.astype(dtype.numpy)
     if x.dtype.itemsize < 4:  # float16 cannot hold the limits that are compared with
@@ -49,8 +51,8 @@ def _cast_code(attrs: Mapping[str, Any], inputs: Sequence[DType], out: DType) ->
 
 
 def _cast_gradient(op: Operation, dy: Tensor) -> Tensor | None:
-    source = op.inputs[0].dtype
-    return cast(dy, source) if source.is_floating and dy.dtype.is_floating else None
+    smooth = [t.dtype.is_floating or t.dtype.is_complex for t in (op.inputs[0], dy)]
+    return cast(dy, op.inputs[0].dtype) if all(smooth) else None
 
 
 def _cast_partial(op: Operation) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import Expr
 from graphrun.graph.node import Operation, Tensor
 from graphrun.ops.families import binary, unary
@@ -16,26 +17,41 @@ from graphrun.ops.host import special
 
 # -- signs and powers ---------------------------------------------------------------------------
 
+
+def conj_of(x: Tensor) -> Tensor:
+    """The conjugate, for gradients; a real tensor itself."""
+    return apply("conj", (x,)) if x.dtype.is_complex else x
+
+
 negative = unary(
-    "negative", numpy=np.negative, opencl=Expr("gr_neg(a)"), gradient=lambda op, dy: -dy, kind="numeric",
+    "negative", numpy=np.negative, opencl=Expr("gr_neg(a)"), gradient=lambda op, dy: -dy, kind="number",
     onnx="Neg", node_name="Neg", doc="``-x``, elementwise.",
 )  # fmt: skip
 sign = unary(
     "sign", numpy=np.sign, opencl=Expr("gr_sign(a)"), gradient=lambda op, dy: zeros_like(op.inputs[0]),
     kind="numeric", onnx="Sign", node_name="Sign", doc="-1, 0 or 1, elementwise; NaN stays NaN.",
 )  # fmt: skip
-abs = unary(  # noqa: A001 - TensorFlow's name
+_abs_real = unary(
     "abs", numpy=np.abs, opencl=Expr("gr_abs(a)"), gradient=lambda op, dy: dy * sign(op.inputs[0]),
     kind="numeric", onnx="Abs", node_name="Abs",
     doc="The absolute value, elementwise; its gradient at 0 is 0.",
 )  # fmt: skip
+
+
+def abs(x: Any, name: str | None = None) -> Tensor:  # noqa: A001 - TensorFlow's name
+    """The absolute value of each element of `x`; of a complex one the length, which is real."""
+    t = convert_to_tensor(x)
+    return apply("complex_abs", (t,), None, name) if t.dtype.is_complex else _abs_real(t, name)
+
+
 square = unary(
-    "square", numpy=np.square, opencl=Expr("gr_square(a)"), gradient=lambda op, dy: dy * (2 * op.inputs[0]),
-    kind="numeric", node_name="Square", doc="``x * x``, elementwise.",
+    "square", numpy=np.square, opencl=Expr("gr_square(a)"),
+    gradient=lambda op, dy: dy * (2 * conj_of(op.inputs[0])), kind="number", node_name="Square",
+    doc="``x * x``, elementwise.",
 )  # fmt: skip
 sqrt = unary(
     "sqrt", numpy=np.sqrt, opencl=Expr("gr_sqrt(a)", flops=4),
-    gradient=lambda op, dy: dy * 0.5 / op.outputs[0], onnx="Sqrt", node_name="Sqrt",
+    gradient=lambda op, dy: dy * 0.5 / conj_of(op.outputs[0]), kind="field", onnx="Sqrt", node_name="Sqrt",
     doc="The square root, elementwise; NaN for negative numbers.",
 )  # fmt: skip
 rsqrt = unary(
@@ -45,7 +61,8 @@ rsqrt = unary(
 )  # fmt: skip
 reciprocal = unary(
     "reciprocal", numpy=np.reciprocal, opencl=Expr("gr_reciprocal(a)"),
-    gradient=lambda op, dy: -dy * square(op.outputs[0]), onnx="Reciprocal", node_name="Reciprocal",
+    gradient=lambda op, dy: -dy * square(conj_of(op.outputs[0])), kind="field", onnx="Reciprocal",
+    node_name="Reciprocal",
     doc="``1 / x``, elementwise.",
 )  # fmt: skip
 inv = reciprocal
@@ -53,8 +70,9 @@ inv = reciprocal
 # -- exponentials and logarithms ------------------------------------------------------------------
 
 exp = unary(
-    "exp", numpy=np.exp, opencl=Expr("gr_exp(a)", flops=15), gradient=lambda op, dy: dy * op.outputs[0],
-    onnx="Exp", node_name="Exp", doc="e to the power `x`, elementwise.",
+    "exp", numpy=np.exp, opencl=Expr("gr_exp(a)", flops=15),
+    gradient=lambda op, dy: dy * conj_of(op.outputs[0]), kind="field", onnx="Exp", node_name="Exp",
+    doc="e to the power `x`, elementwise.",
 )  # fmt: skip
 expm1 = unary(
     "expm1", numpy=np.expm1, opencl=Expr("gr_expm1(a)", flops=20),
@@ -62,8 +80,9 @@ expm1 = unary(
     doc="``exp(x) - 1``, elementwise, exact for small `x`.",
 )  # fmt: skip
 log = unary(
-    "log", numpy=np.log, opencl=Expr("gr_log(a)", flops=20), gradient=lambda op, dy: dy / op.inputs[0],
-    onnx="Log", node_name="Log", doc="The natural logarithm, elementwise: -inf at 0, NaN below.",
+    "log", numpy=np.log, opencl=Expr("gr_log(a)", flops=20),
+    gradient=lambda op, dy: dy / conj_of(op.inputs[0]), kind="field", onnx="Log", node_name="Log",
+    doc="The natural logarithm, elementwise: -inf at 0, NaN below.",
 )  # fmt: skip
 log1p = unary(
     "log1p", numpy=np.log1p, opencl=Expr("gr_log1p(a)", flops=20),

@@ -26,8 +26,14 @@ KINDS: dict[str, frozenset[str]] = {
     "signed": frozenset("fi"),
     "integer": frozenset("iu"),
     "bool": frozenset("b"),
-    "any": frozenset("fiubO"),
+    "any": frozenset("fiubcO"),
+    "number": frozenset("fiuc"),
+    "field": frozenset("fc"),
 }
+
+
+# Complex numbers are an addition that few need to be told of.
+_WORDS = {"field": "floating", "number": "numeric"}
 
 
 def require_kind(spec: Spec, kind: str, what: str = "x") -> None:
@@ -35,8 +41,8 @@ def require_kind(spec: Spec, kind: str, what: str = "x") -> None:
     if spec.dtype.kind not in KINDS[kind]:
         raise RuleError(
             f"{what} has dtype {spec.dtype}",
-            expected=f"a {kind} dtype",
-            fix="convert it with gr.cast(x, gr.float32)" if kind == "floating" else "",
+            expected=f"a {_WORDS.get(kind, kind)} dtype",
+            fix="convert it with gr.cast(x, gr.float32)" if kind in ("floating", "field") else "",
             kind=DTypeError,
         )
 

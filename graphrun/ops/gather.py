@@ -150,7 +150,7 @@ gather_op = register(
 def _grad_rule(
     dy: Spec, indices: Spec, *, shape: Any, axis: Any, batch_dims: int, negative: bool
 ) -> tuple[Spec]:
-    require_kind(dy, "numeric", "dy")
+    require_kind(dy, "number", "dy")
     require_kind(indices, "integer", "indices")
     dims = known_ints(shape)
     if dims is not None:

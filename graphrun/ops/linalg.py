@@ -16,6 +16,7 @@ from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.site import user_site
 from graphrun.ops.array import expand_dims, reshape, shape, squeeze, stack, transpose
 from graphrun.ops.attributes import shape_attr
+from graphrun.ops.elementwise import conj_of
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.plans.gemm import plan_matmul
 from graphrun.ops.reduce import reduce_prod, sum_to_shape
@@ -24,7 +25,7 @@ from graphrun.shapes import Dim, broadcast, format_shape, normalize_axis
 
 def _matmul_rule(a: Spec, b: Spec, *, transpose_a: bool, transpose_b: bool) -> tuple[Spec]:
     dtype = require_same_dtype(a, b)
-    require_kind(a, "numeric", "a")
+    require_kind(a, "number", "a")
     for spec, which in ((a, "a"), (b, "b")):
         if spec.shape is not None and len(spec.shape) < 2:
             raise RuleError(
@@ -81,7 +82,7 @@ def _matmul_numpy(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> An
 
 
 def _matmul_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = op.inputs
+    a, b = map(conj_of, op.inputs)
     transpose_a, transpose_b = op.attrs["transpose_a"], op.attrs["transpose_b"]
     if transpose_a:
         da = matmul(b, dy, transpose_a=transpose_b, transpose_b=True)
@@ -186,7 +187,10 @@ def matmul(
                 )
             )
     attrs = {"transpose_a": bool(transpose_a or adjoint_a), "transpose_b": bool(transpose_b or adjoint_b)}
-    return apply(matmul_op, convert_operands((a, b)), attrs, name)
+    left, right = convert_operands((a, b))
+    # The adjoint of a real matrix is the transposed one.
+    left, right = (conj_of(left) if adjoint_a else left), (conj_of(right) if adjoint_b else right)
+    return apply(matmul_op, (left, right), attrs, name)
 
 
 batch_matmul = matmul

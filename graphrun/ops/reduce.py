@@ -61,7 +61,7 @@ def _mean_numpy(x: Any, *, axis: Any, keepdims: bool) -> Any:
     total = _sum_numpy(x.astype(np.float32) if x.dtype == np.float16 else x, axis=axis, keepdims=keepdims)
     axes = normalize_axes(axis, x.ndim)
     count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-    if x.dtype.kind == "f":
+    if x.dtype.kind in "fc":
         with np.errstate(all="ignore"):  # the mean of nothing is NaN
             return np.divide(total, total.dtype.type(count)).astype(x.dtype)
     # Rounded towards zero like a division in C, which is what TensorFlow does.
@@ -141,11 +141,12 @@ def _extreme_gradient(op: Operation, dy: Tensor) -> Tensor:
 # -- the operations -----------------------------------------------------------------------------
 
 reduce_sum = reduction(
-    "sum", numpy=_sum_numpy, opencl=Reduce("0"), gradient=_sum_gradient, onnx="ReduceSum", node_name="Sum",
+    "sum", numpy=_sum_numpy, opencl=Reduce("0"), gradient=_sum_gradient, kind="number", onnx="ReduceSum",
+    node_name="Sum",
     doc="Return the sum over `axis`.  Integers wrap around.",
 )  # fmt: skip
 reduce_mean = reduction(
-    "mean", numpy=_mean_numpy, opencl=_mean_opencl, gradient=_mean_gradient, onnx="ReduceMean",
+    "mean", numpy=_mean_numpy, opencl=_mean_opencl, gradient=_mean_gradient, kind="number", onnx="ReduceMean",
     node_name="Mean", doc="Return the mean over `axis`; that of integers is rounded towards zero.",
 )  # fmt: skip
 reduce_max = reduction(
@@ -331,7 +332,7 @@ def _sum_to_axes(source: Sequence[int | None], target: Sequence[int | None]) -> 
 
 
 def _sum_to_rule(x: Spec, *, shape: Any) -> tuple[Spec]:
-    require_kind(x, "numeric", "x")
+    require_kind(x, "number", "x")
     if isinstance(shape, int):
         shape = (shape,)
     if shape is None or x.shape is None:
