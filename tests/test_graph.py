@@ -477,3 +477,9 @@ def test_manners_of_an_operation() -> None:
     file, line = y.op.site
     assert file.endswith("test_graph.py") and line > 0
     assert y.graph.is_feedable(y) and y.graph.is_fetchable(y)
+
+
+@pytest.mark.parametrize("name", ["*/", "a b/", "/"])
+def test_scope_like_names_are_checked_too(name: str) -> None:
+    with pytest.raises(GraphError, match="not a valid scope name"):
+        gr.placeholder(gr.float32, name=name)

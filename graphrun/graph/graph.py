@@ -224,6 +224,10 @@ class Graph:
         # A name that ends in "/" is that of an existing scope, and is taken as it is (TensorFlow's rule).
         if name and name.endswith("/"):
             wanted, full = name[:-1], None
+            if not wanted or not _VALID_SCOPE.match(wanted):
+                raise GraphError(
+                    message(f"{name!r} is not a valid scope name", expected=_VALID_SCOPE.pattern)
+                )
             with self._lock:
                 full = wanted if wanted not in self._by_name else None
             full = full or self.unique_name(wanted)

@@ -433,6 +433,8 @@ def sequence_mask(
         if isinstance(longest, tuple) and longest and None not in longest:
             maxlen = max(0, *longest)
         else:
-            maxlen = apply("max", (x,), {"axis": None, "keepdims": False})
+            # The largest of no lengths would be the least integer.
+            least = convert_to_tensor(0, x.dtype, graph=x.graph)
+            maxlen = apply("maximum", (apply("max", (x,), {"axis": None, "keepdims": False}), least))
     attrs = {"maxlen": one_int(maxlen, "sequence_mask", "maxlen"), "dtype": as_dtype(dtype)}
     return apply(sequence_mask_op, (x,), attrs, name)

@@ -229,6 +229,7 @@ def test_eye_mask_and_grid() -> None:
         evaluate(gr.eye(2, batch_shape=batch), {batch: [3]}), np.stack([np.eye(2)] * 3)
     )
     lengths = gr.placeholder(gr.int32, (None,))
+    assert evaluate(gr.sequence_mask(lengths), {lengths: np.zeros(0, np.int32)}).shape == (0, 0)
     assert evaluate(gr.sequence_mask(lengths), {lengths: [1, 3]}).tolist() == [
         [True, False, False],
         [True] * 3,
