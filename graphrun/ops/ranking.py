@@ -20,6 +20,7 @@ from graphrun.ops.fill import shape
 from graphrun.ops.gather import gather
 from graphrun.ops.joining import concat
 from graphrun.ops.plans.cumulative import plan_cumulative
+from graphrun.ops.plans.sort import plan_argsort, plan_top_k
 from graphrun.ops.reduce import reduce_prod
 from graphrun.ops.reshape import reshape
 from graphrun.ops.transpose import transpose
@@ -91,8 +92,8 @@ def _rank(x: Tensor, where: str) -> int:
 
 top_k_op = register(
     OpDef(
-        "top_k", _top_k_rule, _top_k_numpy, None, _top_k_gradient, value_attrs=("k",), node_name="TopKV2",
-        onnx="TopK", input_names=("x",),
+        "top_k", _top_k_rule, _top_k_numpy, Kernel("sort", plan_top_k, ("sort.cl",)), _top_k_gradient,
+        value_attrs=("k",), node_name="TopKV2", onnx="TopK", input_names=("x",),
     )
 )  # fmt: skip
 
@@ -231,7 +232,7 @@ argsort_op = register(
     OpDef(
         "argsort", _argsort_rule,
         lambda x, *, descending: np.ascontiguousarray(order(x, descending)).astype(np.int32),
-        None, no_gradient, node_name="argsort", input_names=("x",),
+        Kernel("sort", plan_argsort, ("sort.cl",)), no_gradient, node_name="argsort", input_names=("x",),
     )
 )  # fmt: skip
 

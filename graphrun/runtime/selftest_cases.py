@@ -193,6 +193,12 @@ def _cumulative(b: Builder) -> None:
     b.check(b.op("cumsum", long, axis=0, exclusive=True, reverse=False))
 
 
+def _sort(b: Builder) -> None:
+    ties = b.array((np.arange(3 * 77) * 31 % 13).astype(np.int32).reshape(3, 77))
+    b.check(b.op("argsort", ties, descending=True))
+    b.check(b.op("argsort", b.array(_floats(5, 67)), descending=False))
+
+
 # Each family that `graphrun.compiler.placement.family_of` names, and those of passes: "rows"
 # (`graphrun.compiler.rows`) and "epilogue" (`graphrun.compiler.epilogue`); in the order in which results are
 # shown.
@@ -200,7 +206,7 @@ FAMILIES: Mapping[str, Callable[[Builder], None]] = {
     "elementwise": _elementwise, "view": _view, "index": _index, "reduce": _reduce, "rows": _rows,
     "gemm": _gemm, "epilogue": _epilogue, "conv": _conv, "pool": _pool, "random": _random,
     "scatter": _scatter, "copy": _copy,
-    "cumulative": _cumulative,
+    "cumulative": _cumulative, "sort": _sort,
 }  # fmt: skip
 
 # Families that are tested together, as one program: nearly every program needs all of the first group.
@@ -213,6 +219,7 @@ GROUPS = (
     ("scatter",),
     ("copy",),
     ("cumulative",),
+    ("sort",),
 )
 
 
