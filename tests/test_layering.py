@@ -44,6 +44,7 @@ ROOMS = {
     "graphrun.gradients": "gradients",
     "graphrun.linalg": "gradients",
     "graphrun.image": "gradients",
+    "graphrun.math": "gradients",
     "graphrun.nn": "gradients",
     "graphrun.random": "gradients",
     "graphrun.signal": "gradients",

@@ -41,7 +41,7 @@ _abs_real = unary(
 def abs(x: Any, name: str | None = None) -> Tensor:  # noqa: A001 - TensorFlow's name
     """The absolute value of each element of `x`; of a complex one the length, which is real."""
     t = convert_to_tensor(x)
-    return apply("complex_abs", (t,), None, name) if t.dtype.is_complex else _abs_real(t, name)
+    return apply("complex_abs", (t,), None, name or "Abs") if t.dtype.is_complex else _abs_real(t, name)
 
 
 square = unary(

@@ -182,6 +182,8 @@ class _ByCharacters:
 
     def __call__(self, item: bytes) -> list[bytes]:
         delimiter, skip_empty = self._key
+        if not item:
+            return []  # not one empty part, as in TensorFlow
         if not delimiter:
             return [item[k : k + 1] for k in range(len(item))]
         parts = re.split(b"[" + re.escape(delimiter) + b"]", item)

@@ -59,8 +59,8 @@ CASES: list[Case] = [
       for label, source, split, expected in (
           ("spaces", ["a b", "c  d e", ""], _ByCharacters(b" ", True),
            ([[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]], ["a", "b", "c", "d", "e"], [3, 3])),
-          ("empty parts", ["a,,b"], _ByCharacters(b",", False),
-           ([[0, 0], [0, 1], [0, 2]], ["a", "", "b"], [1, 3])),
+          ("empty parts", ["a,,b", ""], _ByCharacters(b",", False),
+           ([[0, 0], [0, 1], [0, 2]], ["a", "", "b"], [2, 3])),
           ("several", ["a,b;c"], _ByCharacters(b",;", True),
            ([[0, 0], [0, 1], [0, 2]], ["a", "b", "c"], [1, 3])),
           ("bytes", ["ab"], _ByCharacters(b"", True), ([[0, 0], [0, 1]], ["a", "b"], [1, 2])),

@@ -250,4 +250,100 @@ LINEAR = [
         why="made of other operations, which depend on whether there are more rows than columns", factor=50),
 ]  # fmt: skip
 
-ROWS = [*ELEMENTWISE, *REDUCTIONS, *ARRAYS, *LINEAR]
+WORDS = fixed(["Graph run", "", "a,b;c", " x "], "object")
+COMPLEX = (floats(3, 4), floats(3, 4))
+
+
+def whole(tf: Any, a: Any, b: Any) -> Any:
+    return tf.complex(a, b)
+
+
+def both(tf: Any, z: Any) -> Any:
+    return [tf.real(z), tf.imag(z)]
+
+
+STRINGS = [
+    row("string_split", WORDS, call=lambda tf, x: list(_parts(tf.string_split(x))), shapes=False, names=False,
+        why="the rank of the indices; later versions make a scope"),
+    row("string_split", WORDS, call=lambda tf, x: list(_parts(tf.string_split(x, ",;", False))), shapes=False,
+        names=False, label="delimiters", why="the rank of the indices; later versions make a scope"),
+    row("strings.split", WORDS, call=lambda tf, x: list(_parts(tf.strings.split(x, sep=","))), names=False,
+        shapes=False, why="an operation of its own there"),
+    row("string_to_number", fixed(["1", "-2.5", "1e3"], "object")),
+    row("string_to_number", fixed(["1", "-25"], "object"), label="int64",
+        call=lambda tf, x: tf.string_to_number(x, out_type=tf.int64)),
+    row("string_join", WORDS, call=lambda tf, x: tf.string_join([x, "-"], "+")),
+    row("reduce_join", fixed([["a", "b"], ["c", "d"]], "object"), names=False, why="other operations there",
+        call=lambda tf, x: tf.reduce_join(x, 1, separator=".")),
+    row("as_string", ints(5, low=-9, high=9)), row("as_string", floats(5), label="floats"),
+    *(attrs("as_string", floats(5), **more)
+      for more in ({"precision": 2}, {"scientific": True}, {"shortest": True}, {"width": 9, "fill": "0"})),
+    row("substr", fixed(["hello", "world"], "object"), call=lambda tf, x: tf.substr(x, [1, -3], [2, 2])),
+    row("encode_base64", WORDS), attrs("encode_base64", WORDS, pad=True),
+    row("decode_base64", fixed(["YQ", "Pz4_"], "object")),
+    row("decode_raw", fixed(["abcd", "efgh"], "object"), call=lambda tf, x: tf.decode_raw(x, tf.int16)),
+    row("strings.length", WORDS), row("strings.lower", WORDS), row("strings.upper", WORDS),
+    row("strings.strip", WORDS),
+    row("strings.regex_replace", WORDS, call=lambda tf, x: tf.strings.regex_replace(x, "([a-c])", r"<\\1>")),
+    row("strings.regex_full_match", WORDS, call=lambda tf, x: tf.strings.regex_full_match(x, ".*[a-c].*")),
+]  # fmt: skip
+
+COMPLEXES = [
+    row("complex", *COMPLEX),
+    *(row(name, *COMPLEX, call=lambda tf, a, b, n=name: getattr(tf, n)(whole(tf, a, b)))
+      for name in ("real", "imag", "conj", "abs", "angle")),
+    *(row(name, *COMPLEX, names=False, why="the name is that of a part", label="complex",
+          call=lambda tf, a, b, n=name: both(tf, getattr(tf, n)(whole(tf, a, b))))
+      for name in ("square", "exp", "log", "sqrt", "reciprocal", "negative", "reduce_sum", "reduce_mean")),
+    *(row(name, *COMPLEX, names=False, why="the name is that of a part", label="complex",
+          call=lambda tf, a, b, n=name: both(tf, getattr(tf, n)(whole(tf, a, b), whole(tf, b, a) + 1.0)))
+      for name in ("add", "subtract", "multiply", "divide")),
+    row("matmul", *COMPLEX, names=False, label="complex", why="the name is that of a part", factor=10,
+        call=lambda tf, a, b: both(tf, tf.matmul(whole(tf, a, b), whole(tf, b, a), adjoint_b=True))),
+    *(row(f"signal.{name}", *COMPLEX, factor=10,
+          call=lambda tf, a, b, n=name: getattr(tf.signal, n)(whole(tf, a, b)))
+      for name in ("fft", "ifft", "fft2d", "ifft2d")),
+    *(row(f"signal.{name}", MATRIX, factor=10, names=False, shapes=name == "rfft",
+          why="one operation there, which forgets the length") for name in ("rfft", "rfft2d")),
+    row("signal.irfft", *COMPLEX, factor=10, names=False, why="one operation there",
+        call=lambda tf, a, b: tf.signal.irfft(whole(tf, a, b))),
+]  # fmt: skip
+
+
+def _parts(x: Any) -> tuple[Any, ...]:
+    return x.indices, x.values, x.dense_shape
+
+
+PLACES = fixed([[0, 1], [1, 0], [2, 3]], "int64")
+
+
+def sparse(tf: Any, values: Any) -> Any:
+    return tf.SparseTensor([[0, 1], [1, 0], [2, 3]], values, [3, 4])
+
+
+SPARSE = [
+    row("sparse_to_dense", PLACES, floats(3), names=False, why="made of other operations",
+        call=lambda tf, i, v: tf.sparse_to_dense(i, [3, 4], v, -1.0), open_batch=False),
+    *(row(f"sparse.{name}", floats(3), names=False, shapes=False, open_batch=False, label=label, call=call,
+          gradient=name != "concat", why="made of other operations")
+      for name, label, call in (
+          ("to_dense", "", lambda tf, v: tf.sparse_tensor_to_dense(sparse(tf, v))),
+          ("reduce_sum", "1", lambda tf, v: tf.sparse_reduce_sum(sparse(tf, v), 1)),
+          ("reduce_sum", "keep", lambda tf, v: tf.sparse_reduce_sum(sparse(tf, v), 0, True)),
+          ("add", "", lambda tf, v: list(_parts(tf.sparse_add(sparse(tf, v), sparse(tf, 2.0 * v))))),
+          ("transpose", "", lambda tf, v: list(_parts(tf.sparse_transpose(sparse(tf, v))))),
+          ("reshape", "", lambda tf, v: list(_parts(tf.sparse_reshape(sparse(tf, v), [2, -1])))),
+          ("concat", "", lambda tf, v: list(_parts(tf.sparse_concat(1, [sparse(tf, v), sparse(tf, v)])))),
+          ("slice", "", lambda tf, v: list(_parts(tf.sparse_slice(sparse(tf, v), [0, 1], [2, 9])))),
+      )),
+    *(row("sparse_tensor_dense_matmul", floats(3), b, names=False, shapes=False,
+          why="made of other operations", open_batch=False, label=label,
+          call=lambda tf, v, d, k=kwargs: tf.sparse_tensor_dense_matmul(sparse(tf, v), d, **k))
+      for label, b, kwargs in (("", floats(4, 2), {}), ("adjoint", floats(3, 2), {"adjoint_a": True}),
+                               ("adjoint b", floats(2, 4), {"adjoint_b": True}))),
+    row("edit_distance", ints(3, dtype="int64"), ints(3, dtype="int64"), shapes=False, open_batch=False,
+        why="what is known of the shape",
+        call=lambda tf, a, b: tf.edit_distance(sparse(tf, a), sparse(tf, b))),
+]  # fmt: skip
+
+ROWS = [*ELEMENTWISE, *REDUCTIONS, *ARRAYS, *LINEAR, *STRINGS, *COMPLEXES, *SPARSE]
