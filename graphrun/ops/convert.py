@@ -74,7 +74,7 @@ cast_op = register(
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
-    """Convert `x` to another dtype.
+    """Convert `x`, a tensor or a `SparseTensor`, to another dtype.
 
     Notes
     -----
@@ -89,6 +89,8 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
     ...     print(sess.run(gr.cast([1.7, -1.7, float("inf")], gr.int32)))
     [         1         -1 2147483647]
     """
+    if hasattr(x, "_with_values"):  # a SparseTensor
+        return x._with_values(cast(x.values, dtype, name))
     tensor, target = convert_to_tensor(x), as_dtype(dtype)
     if tensor.dtype is target:
         return tensor

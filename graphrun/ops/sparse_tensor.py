@@ -129,6 +129,9 @@ class SparseTensor:
     def _assembled(self, values: Sequence[Any]) -> SparseTensorValue:
         return SparseTensorValue(*values)
 
+    def _with_values(self, values: Tensor) -> SparseTensor:
+        return SparseTensor(self._indices, values, self._dense_shape)
+
     def __mul__(self, dense: Any) -> SparseTensor:
         from graphrun.ops.sparse import sparse_dense_multiply
 

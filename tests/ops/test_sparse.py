@@ -149,6 +149,16 @@ def test_edit_distance_by_another_way(a: list[int], b: list[int]) -> None:
     assert found.tolist() == [slow(tuple(a), tuple(b))]
 
 
+def test_casts_and_errors_of_labels(sess: gr.Session) -> None:
+    """How programs measure what a recognizer reads."""
+    decoded = gr.SparseTensor([[0, 0], [0, 1], [1, 0]], np.array([1, 2, 3]), [2, 3])
+    targets = gr.sparse_placeholder(gr.int32)
+    rate = gr.reduce_mean(gr.edit_distance(gr.cast(decoded, gr.int32), targets))
+    assert gr.to_int32(decoded).dtype is gr.int32 and gr.cast(decoded, gr.int32).shape.as_list() == [2, 3]
+    labels = (np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([1, 5, 3, 4]), np.array([2, 2]))
+    assert sess.run(rate, {targets: labels}) == 0.5
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"values has shape \(2,\)"):
         gr.SparseTensor(PLACES, [1.0, 2.0], [2, 3])
