@@ -46,7 +46,8 @@ def _cast_code(attrs: Mapping[str, Any], inputs: Sequence[DType], out: DType) ->
     if out.is_bool:
         return "gr_ne(a, ({T})0)"
     if source.is_floating and out.is_integer:
-        return "convert_{O}_sat(a)"
+        # NaN becomes 0, as OpenCL has it; not every driver does so for every type.
+        return "convert_{O}_sat(gr_where(gr_ne(a, a), ({T})0, a))"
     return "convert_{O}(a)"
 
 
