@@ -18,13 +18,17 @@ from graphrun.dtypes import DType, as_dtype, float32
 from graphrun.errors import DTypeError, ShapeError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
+from graphrun.ops.decompositions import qr
+from graphrun.ops.elementwise import sign
 from graphrun.ops.fill import ones as _ones
 from graphrun.ops.fill import zeros as _zeros
 from graphrun.ops.matrices import matrix_diag_part
 from graphrun.ops.random import random_normal as _normal
 from graphrun.ops.random import random_uniform as _uniform
 from graphrun.ops.random import truncated_normal as _truncated
+from graphrun.ops.reshape import reshape
 from graphrun.ops.state import constant as _constant
+from graphrun.ops.transpose import transpose
 from graphrun.shapes import as_shape
 
 
@@ -37,7 +41,7 @@ class Initializer:
     _arguments: tuple[str, ...] = ()
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
 
     def get_config(self) -> dict[str, Any]:
         return {k: getattr(self, k) for k in self._arguments}
@@ -211,22 +215,50 @@ def fans(shape: Sequence[int | None]) -> tuple[float, float]:
     return sizes[-2] * field, sizes[-1] * field
 
 
-def _scaled(name: str, scale: float, mode: str, distribution: str, doc: str) -> type:
-    def __init__(self: Any, seed: int | None = None, dtype: Any = float32) -> None:
-        variance_scaling.__init__(self, scale, mode, distribution, seed, dtype)
+class _Scaled(variance_scaling):
+    """`variance_scaling` with all but the seed chosen."""
 
-    members = {"__init__": __init__, "__doc__": doc, "_arguments": ("seed", "dtype"), "__module__": __name__}
-    return type(name, (variance_scaling,), members)
+    _arguments = ("seed", "dtype")
+    _scaling: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None, dtype: Any = float32) -> None:
+        super().__init__(*self._scaling, seed, dtype)
 
 
-_GLOROT = "Glorot and Bengio, 'Understanding the difficulty of training deep networks', AISTATS 2010."
-glorot_uniform = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform", _GLOROT)
-glorot_normal = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal", _GLOROT)
-he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", "He et al., ICCV 2015.")
-he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", "He et al., ICCV 2015.")
-_LECUN = "LeCun, Bottou, Orr and Mueller, 'Efficient BackProp', 1998."
-lecun_normal = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", _LECUN)
-lecun_uniform = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", _LECUN)
+class glorot_uniform(_Scaled):  # noqa: N801
+    """Glorot and Bengio, 'Understanding the difficulty of training deep networks', AISTATS 2010."""
+
+    _scaling = (1.0, "fan_avg", "uniform")
+
+
+class glorot_normal(_Scaled):  # noqa: N801
+    """Glorot and Bengio, 'Understanding the difficulty of training deep networks', AISTATS 2010."""
+
+    _scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+class he_normal(_Scaled):  # noqa: N801
+    """He, Zhang, Ren and Sun, 'Delving deep into rectifiers', ICCV 2015."""
+
+    _scaling = (2.0, "fan_in", "truncated_normal")
+
+
+class he_uniform(_Scaled):  # noqa: N801
+    """He, Zhang, Ren and Sun, 'Delving deep into rectifiers', ICCV 2015."""
+
+    _scaling = (2.0, "fan_in", "uniform")
+
+
+class lecun_normal(_Scaled):  # noqa: N801
+    """LeCun, Bottou, Orr and Mueller, 'Efficient BackProp', 1998."""
+
+    _scaling = (1.0, "fan_in", "truncated_normal")
+
+
+class lecun_uniform(_Scaled):  # noqa: N801
+    """LeCun, Bottou, Orr and Mueller, 'Efficient BackProp', 1998."""
+
+    _scaling = (1.0, "fan_in", "uniform")
 
 
 class orthogonal(Initializer):  # noqa: N801
@@ -243,11 +275,6 @@ class orthogonal(Initializer):  # noqa: N801
         self.gain, self.seed, self.dtype = gain, seed, as_dtype(dtype)
 
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
-        from graphrun.ops.decompositions import qr
-        from graphrun.ops.elementwise import sign
-        from graphrun.ops.reshape import reshape
-        from graphrun.ops.transpose import transpose
-
         sizes = as_shape(shape) or ()
         if len(sizes) < 2:
             raise ShapeError(

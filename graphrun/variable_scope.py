@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -259,13 +260,12 @@ def variable_scope(
         is_reused = reuse or around.reuse
     counts = dict(store.counts)
     store.counts[name] = store.counts.get(name, 0) + 1
-    with graph.as_default():
-        opened = graph.name_scope(own.rstrip("/")) if auxiliary_name_scope and own else None
-        name_scope = base.original_name_scope if again else graph._scope
-        if opened is not None:
-            inside = opened.__enter__()
-            name_scope = name_scope if again else inside
-        store.scope = VariableScope(name, name_scope, is_reused, defaults)
+    opened: Any = nullcontext(graph._scope)
+    if auxiliary_name_scope and own:
+        opened = graph.name_scope(own.rstrip("/"))
+    with graph.as_default(), opened as name_scope:
+        original = base.original_name_scope if again else name_scope
+        store.scope = VariableScope(name, original, is_reused, defaults)
         try:
             yield store.scope
         finally:
@@ -273,8 +273,6 @@ def variable_scope(
             store.close(name)
             if again:
                 store.counts = counts
-            if opened is not None:
-                opened.__exit__(None, None, None)
 
 
 def _chained(inner: Getter, outer: Getter | None) -> Getter:
@@ -506,8 +504,6 @@ def _new(
 
 def _wants_shape(initializer: Any) -> bool:
     """Whether a function takes a shape, as initializers do, or nothing, as for `gr.Variable`."""
-    import inspect
-
     try:
         parameters = inspect.signature(initializer).parameters.values()
     except (TypeError, ValueError):

@@ -148,3 +148,13 @@ def test_errors() -> None:
         gr.layers.batch_normalization(gr.ones((2, 2)), renorm=True)
     with pytest.raises(ShapeError, match="channels_last"):
         gr.layers.max_pooling2d(_x(1, 4, 4, 1), 2, 2, data_format="NHWC")
+
+
+def test_functions_take_arguments_in_tensorflows_order() -> None:
+    x = _x(1, 4, 4, 2)
+    y = gr.layers.conv2d_transpose(x, 3, 2, 2, "same", "channels_last", gr.nn.relu)
+    assert y.name == "conv2d_transpose/Relu:0"
+    z = gr.layers.max_pooling2d(x, 2, 2, "same", "channels_last", "pool")
+    assert z.name == "pool/MaxPool:0"
+    with pytest.raises(TypeError, match=r"conv2d\(\): .*'filters'; its arguments: \(inputs, filters, kernel"):
+        gr.layers.conv2d(x, filter=3, kernel_size=2)

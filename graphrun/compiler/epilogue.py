@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphrun.compiler.fusion import COPY_EXPR, FUSED, MAX_OUTPUTS, Group, Instruction
-from graphrun.compiler.ir import Node, Program, Value
+from graphrun.compiler.ir import Node, Program, Value, no_rule
 from graphrun.compiler.placement import Target
 from graphrun.compiler.views import is_contiguous, view_map
 from graphrun.device_names import runs_kernels
@@ -74,11 +74,7 @@ class Epilogue:
         return f"{self.op.name}:{self.group}"
 
 
-def _no_rule(*specs: Spec, **attrs: Any) -> Any:
-    raise AssertionError("kernels with epilogues have no shape rule")
-
-
-EPILOGUE = OpDef("epilogue", _no_rule, None)
+EPILOGUE = OpDef("epilogue", no_rule, None)
 
 
 def kernel_of(node: Node) -> tuple[OpDef, Mapping[str, Any]]:

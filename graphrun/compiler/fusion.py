@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.ir import Node, Program, Value, constant_array
+from graphrun.compiler.ir import Node, Program, Value, constant_array, no_rule
 from graphrun.compiler.regions import Region, Regions, put_in
 from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.device_names import runs_kernels
 from graphrun.dtypes import DType
-from graphrun.graph.descriptor import AffineMap, Expr, Spec
+from graphrun.graph.descriptor import AffineMap, Expr
 from graphrun.graph.opdef import OpDef
 
 # A kernel has at least 1,024 bytes of arguments by the standard; each buffer takes 16.
@@ -83,11 +83,7 @@ class Group:
         return self.label
 
 
-def _no_rule(*specs: Spec, **attrs: Any) -> Any:
-    raise AssertionError("fused nodes have no shape rule")
-
-
-FUSED = OpDef("fused", _no_rule, None)
+FUSED = OpDef("fused", no_rule, None)
 COPY_EXPR = Expr("a", flops=0)
 
 

@@ -21,15 +21,16 @@ from graphrun.graph.opdef import Constant, OpDef
 from graphrun.shapes import format_shape
 
 
-def _no_rule(*specs: Spec, **attrs: Any) -> Sequence[Spec]:
+def no_rule(*specs: Spec, **attrs: Any) -> Sequence[Spec]:
+    """Stand in for the shape rule of operations that passes make, with their specs."""
     raise AssertionError("operations of the compiler have no shape rule")
 
 
 # Operations that exist in programs alone.
-FEED = OpDef("feed", _no_rule, None)
-STATE = OpDef("state", _no_rule, None)
-ADVANCE = OpDef("advance_counter", _no_rule, None)
-COPY = OpDef("copy", _no_rule, None)
+FEED = OpDef("feed", no_rule, None)
+STATE = OpDef("state", no_rule, None)
+ADVANCE = OpDef("advance_counter", no_rule, None)
+COPY = OpDef("copy", no_rule, None)
 CONST = constant_op
 
 

@@ -17,7 +17,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphrun.compiler.ir import Node, Program, Value, constant_array
+from graphrun.compiler.ir import Node, Program, Value, constant_array, no_rule
 from graphrun.compiler.regions import Region, Regions, put_in
 from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.device_names import runs_kernels
@@ -80,11 +80,7 @@ class RowGroup:
         return self.label
 
 
-def _no_rule(*specs: Spec, **attrs: Any) -> Any:
-    raise AssertionError("row kernels have no shape rule")
-
-
-ROWS = OpDef("rows", _no_rule, None)
+ROWS = OpDef("rows", no_rule, None)
 
 
 def rows(program: Program, blocked: Mapping[str, Container[str]] | None = None) -> Program:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.state import Variable
 from graphrun.shapes import TensorShape, as_shape, format_shape
-from graphrun.variable_scope import AUTO_REUSE, VariableScope, get_variable, variable_scope
+from graphrun.variable_scope import VariableScope, get_variable, variable_scope
 
 
 class InputSpec:
@@ -156,24 +157,17 @@ class Layer:
         graph = tensors[0].graph
         with graph.as_default():
             # Given by `scope=`, a scope is shared: its variables are found there when it reuses.
-            if self._scope is None:
-                self._check(tensors)
-                self._open(several, tensors, *args)
-                opened = self._scope
-                assert opened is not None
-                again = self._reuse
-            else:
-                opened, again = self._scope, True
+            self._check(tensors)
+            again = self._reuse if self._scope is None else True
+            opened = self._scope = self._scope or self._opened()
             with variable_scope(opened, reuse=again, auxiliary_name_scope=False):
                 with graph.name_scope(opened.original_name_scope or None):
                     if not self.built:
-                        self._check(tensors)
                         if self.dtype is None and tensors[0].dtype.is_floating:
                             self.dtype = tensors[0].dtype
                         shapes = [t.shape for t in tensors]
                         self.build(shapes if several else shapes[0])
                         self.built = True
-                    self._check(tensors)
                     outputs = self.call(tensors if several else tensors[0], *args, **kwargs)
                     if self.activity_regularizer is not None:
                         for y in outputs if isinstance(outputs, list | tuple) else [outputs]:
@@ -183,13 +177,12 @@ class Layer:
 
     apply = __call__
 
-    def _open(self, several: bool, tensors: Sequence[Tensor], *args: Any) -> None:
+    def _opened(self) -> VariableScope:
         if isinstance(self._wanted, VariableScope):
-            self._scope = self._wanted
-            return
+            return self._wanted
         reuse = self._reuse if self._named else None
         with variable_scope(self._wanted, self._base_name, reuse=reuse) as scope:
-            self._scope = scope
+            return scope
 
     def _check(self, tensors: Sequence[Tensor]) -> None:
         spec = self.input_spec
@@ -217,8 +210,33 @@ class Layer:
                 )
             )  # fmt: skip
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        raise GraphError(message("layers are not copied", fix="make another one"))
+
+def function_of(layer: type[Layer], name: str, doc: str, reuse: bool = True) -> Callable[..., Any]:
+    """The function that makes a layer and applies it: `inputs`, the layer's arguments, `name` and `reuse`.
+
+    Without `reuse` the layer has no variables, and the function has no such argument.
+    """
+    own = list(inspect.signature(layer.__init__).parameters.values())[1:]
+    own = [p for p in own if p.name != "name" and p.kind is not p.VAR_KEYWORD]
+    own = [p.replace(annotation=p.empty) for p in own]  # for messages
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = [inspect.Parameter(n, kind, default=None) for n in ("name", "reuse")[: 1 + reuse]]
+    signature = inspect.Signature([inspect.Parameter("inputs", kind), *own, *named])
+
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{name}(): {error}; its arguments: {signature}") from None
+        inputs = given.pop("inputs")
+        if reuse:
+            given.update(_scope=given.get("name"), _reuse=given.pop("reuse", None))
+        return layer(**given)(inputs)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    apply.__signature__ = signature  # type: ignore[attr-defined]
+    return apply
 
 
 def snake_case(name: str) -> str:
@@ -242,6 +260,3 @@ def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:
             )
         )  # fmt: skip
     return int(size)
-
-
-__all__ = ["AUTO_REUSE", "InputSpec", "Layer", "last_size", "snake_case"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from graphrun import nn
 from graphrun.errors import ShapeError, message
-from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.initializers import zeros
-from graphrun.layers.base import InputSpec, Layer, last_size
+from graphrun.layers.base import InputSpec, Layer, function_of, last_size
 from graphrun.ops.array import shape as shape_of
 
 
@@ -139,7 +137,23 @@ class Conv3D(_Conv):
 
 
 class Conv2DTranspose(_Conv):
-    """The transpose of a convolution, which makes images larger by its strides; parameters as `Conv2D`."""
+    """The transpose of a convolution, which makes images larger by its strides.
+
+    Parameters as those of `Conv2D`, but for `dilation_rate`, which it has not.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
+        data_format: str = "channels_last", activation: Any = None, use_bias: bool = True,
+        kernel_initializer: Any = None, bias_initializer: Any = None, kernel_regularizer: Any = None,
+        bias_regularizer: Any = None, activity_regularizer: Any = None, kernel_constraint: Any = None,
+        bias_constraint: Any = None, trainable: bool = True, name: str | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            filters, kernel_size, strides, padding, data_format, 1, activation, use_bias, kernel_initializer,
+            bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
+            bias_constraint, trainable, name, **kwargs,
+        )  # fmt: skip
 
     def _kernel_shape(self, channels: int) -> list[int]:
         return [*self.kernel_size, self.filters, channels]
@@ -212,20 +226,9 @@ class SeparableConv2D(_Conv):
         )  # fmt: skip
 
 
-def _function(layer: Any, name: str) -> Callable[..., Tensor]:
-    """The function of a layer: the inputs come first, `name` and `reuse` last."""
-
-    def apply(inputs: Any, *args: Any, name: str | None = None, reuse: Any = None, **kwargs: Any) -> Tensor:
-        result: Tensor = layer(*args, name=name, _scope=name, _reuse=reuse, **kwargs)(inputs)
-        return result
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = f"Apply a new `{layer.__name__}` layer, or with `reuse` one whose variables are there."
-    return apply
-
-
-conv1d = _function(Conv1D, "conv1d")
-conv2d = _function(Conv2D, "conv2d")
-conv3d = _function(Conv3D, "conv3d")
-conv2d_transpose = _function(Conv2DTranspose, "conv2d_transpose")
-separable_conv2d = _function(SeparableConv2D, "separable_conv2d")
+_DOC = "Apply a new `{}`, or with `reuse` one whose variables are there."
+conv1d = function_of(Conv1D, "conv1d", _DOC.format("Conv1D"))
+conv2d = function_of(Conv2D, "conv2d", _DOC.format("Conv2D"))
+conv3d = function_of(Conv3D, "conv3d", _DOC.format("Conv3D"))
+conv2d_transpose = function_of(Conv2DTranspose, "conv2d_transpose", _DOC.format("Conv2DTranspose"))
+separable_conv2d = function_of(SeparableConv2D, "separable_conv2d", _DOC.format("SeparableConv2D"))

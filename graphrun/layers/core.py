@@ -7,7 +7,7 @@ from typing import Any
 
 from graphrun.graph.node import Tensor
 from graphrun.initializers import zeros
-from graphrun.layers.base import InputSpec, Layer, last_size
+from graphrun.layers.base import InputSpec, Layer, function_of, last_size
 from graphrun.nn import bias_add
 from graphrun.nn import dropout as _dropout
 from graphrun.ops.array import reshape, shape
@@ -73,20 +73,9 @@ class Dense(Layer):
         return y if self.activation is None else self.activation(y)
 
 
-def dense(
-    inputs: Any, units: int, activation: Any = None, use_bias: bool = True, kernel_initializer: Any = None,
-    bias_initializer: Any = None, kernel_regularizer: Any = None, bias_regularizer: Any = None,
-    activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None,
-    trainable: bool = True, name: str | None = None, reuse: Any = None,
-) -> Tensor:  # fmt: skip
-    """Apply a new `Dense` layer, or with `reuse` one whose variables are there; see `Dense`."""
-    layer = Dense(
-        units, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
-        bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, trainable, name,
-        _scope=name, _reuse=reuse,
-    )  # fmt: skip
-    result: Tensor = layer(inputs)
-    return result
+dense = function_of(
+    Dense, "dense", "Apply a new `Dense` layer, or with `reuse` one whose variables are there."
+)
 
 
 class Dropout(Layer):

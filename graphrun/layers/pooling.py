@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphrun import nn
-from graphrun.graph.node import Tensor
-from graphrun.layers.base import InputSpec, Layer
+from graphrun.layers.base import InputSpec, Layer, function_of
 from graphrun.layers.convolutional import channels_first, sizes
 from graphrun.ops.array import expand_dims, squeeze
 
@@ -64,17 +63,9 @@ class AveragePooling1D(_Pool):
     pool = staticmethod(nn.avg_pool)
 
 
-def _function(layer: type[_Pool], name: str) -> Callable[..., Tensor]:
-    def apply(
-        inputs: Any, pool_size: Any, strides: Any, padding: str = "valid",
-        data_format: str = "channels_last", name: str | None = None,
-    ) -> Tensor:  # fmt: skip
-        result: Tensor = layer(pool_size, strides, padding, data_format, name)(inputs)
-        return result
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = f"Apply `{layer.__name__}`: sizes are ints, or one for each axis of the window."
-    return apply
+def _function(layer: type[_Pool], name: str) -> Callable[..., Any]:
+    doc = f"Apply `{layer.__name__}`: sizes are ints, or one for each axis of the window."
+    return function_of(layer, name, doc, reuse=False)
 
 
 max_pooling1d = _function(MaxPooling1D, "max_pooling1d")

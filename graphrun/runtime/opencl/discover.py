@@ -317,6 +317,7 @@ def _asked(question: Callable[[], Any], otherwise: Any) -> Any:
     try:
         return question()
     except Exception:
+        # Whatever a broken driver's answer makes pyopencl raise: what is asked here is only shown.
         return otherwise
 
 
