@@ -317,7 +317,7 @@ def _asked(question: Callable[[], Any], otherwise: Any) -> Any:
     try:
         return question()
     except Exception:
-        # Whatever a broken driver's answer makes pyopencl raise: what is asked here is only shown.
+        # Whatever a broken driver makes pyopencl raise; a device proves itself before it is believed.
         return otherwise
 
 
