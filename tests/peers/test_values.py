@@ -18,7 +18,7 @@ pytest.importorskip("tensorflow")
 
 import tensorflow.compat.v1 as tf
 
-from peers.tables import ROWS, Row
+from tables import ROWS, Row
 
 tf.disable_v2_behavior()
 
