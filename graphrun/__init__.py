@@ -28,6 +28,14 @@ from graphrun.config import ConfigProto as ConfigProto
 from graphrun.config import GPUOptions as GPUOptions
 from graphrun.config import GraphOptions as GraphOptions
 from graphrun.config import OptimizerOptions as OptimizerOptions
+from graphrun.control.branches import case as case
+from graphrun.control.branches import cond as cond
+from graphrun.control.functional import foldl as foldl
+from graphrun.control.functional import foldr as foldr
+from graphrun.control.functional import map_fn as map_fn
+from graphrun.control.functional import scan as scan
+from graphrun.control.loops import while_loop as while_loop
+from graphrun.control.tensor_array import TensorArray as TensorArray
 from graphrun.dtypes import DType as DType
 from graphrun.dtypes import as_dtype as as_dtype
 from graphrun.dtypes import bool_ as bool

@@ -103,7 +103,7 @@ def gradients(
                         expected="a floating-point tensor to differentiate", fix="use gr.cast")
             )  # fmt: skip
     with graph.as_default(), graph.name_scope(name or "gradients"):
-        found = _backward(y_list, x_list, _seeds(y_list, grad_ys), stops)
+        found = backward(y_list, x_list, _seeds(y_list, grad_ys), stops)
         if unconnected_gradients == UnconnectedGradients.ZERO:
             return [zeros_like(x) if g is None else g for x, g in zip(x_list, found, strict=True)]
     return found
@@ -164,10 +164,12 @@ def _between(ys: list[Tensor], xs: list[Tensor], stops: set[Tensor]) -> set[Oper
     return {op for op, connected in reached.items() if connected}
 
 
-def _backward(
+def backward(
     ys: list[Tensor], xs: list[Tensor], seeds: list[Tensor], stops: set[Tensor]
 ) -> list[Tensor | None]:
+    """The gradients of `ys`, which start as `seeds`, with respect to `xs`; nothing flows through `stops`."""
     between = _between(ys, xs, stops)
+    targets = set(xs)
     pending: dict[Tensor, list[Tensor]] = {}
     for y, seed in zip(ys, seeds, strict=True):
         pending.setdefault(y, []).append(seed)
@@ -182,7 +184,7 @@ def _backward(
         if not parts:
             return None
         if t not in total:
-            total[t] = parts[0] if len(parts) == 1 else add_n(parts)
+            total[t] = add_up(parts)
         return total[t]
 
     while queue:
@@ -190,7 +192,8 @@ def _backward(
         dys = [None if t in stops else sum_up(t) for t in op.outputs]
         if all(dy is None for dy in dys):
             continue
-        for t, dx in zip(op.inputs, _apply_rule(op, dys), strict=False):
+        needed = [t in targets or (t not in stops and t.op in between) for t in op.inputs]
+        for t, dx in zip(op.inputs, _apply_rule(op, dys, needed), strict=False):
             if dx is None:
                 continue
             pending.setdefault(t, []).append(dx)
@@ -200,7 +203,38 @@ def _backward(
     return [sum_up(x) for x in xs]
 
 
-def _apply_rule(op: Operation, dys: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+def add_up(parts: Sequence[Tensor]) -> Tensor:
+    """The sum; gradients of single rows of an array are added to the others in their places."""
+    rest: list[Tensor] = []
+    rows: list[Operation] = []
+    for t in parts:
+        chain: list[Operation] = []
+        while t.op.opdef.name == "add_row":
+            chain.append(t.op)
+            t = t.op.inputs[0]
+        if chain and _is_zero(t):
+            rows += reversed(chain)
+        else:
+            rest.append(chain[0].outputs[0] if chain else t)
+    if not rows:
+        return rest[0] if len(rest) == 1 else add_n(rest)
+    if not rest:
+        rest = [rows.pop(0).outputs[0]]
+        if len(parts) == 1:
+            return parts[0]
+    total = rest[0] if len(rest) == 1 else add_n(rest)
+    for row in rows:
+        total = apply(row.opdef, (total, *row.inputs[1:]))
+    return total
+
+
+def _is_zero(t: Tensor) -> bool:
+    return t.op.opdef.name == "fill" and not t.op.attrs["value"].array.any()
+
+
+def _apply_rule(
+    op: Operation, dys: Sequence[Tensor | None], needed: Sequence[bool]
+) -> Sequence[Tensor | None]:
     rule = op.opdef.gradient
     if rule is None:
         raise GradientError(
@@ -213,7 +247,7 @@ def _apply_rule(op: Operation, dys: Sequence[Tensor | None]) -> Sequence[Tensor 
         )
     if rule is no_gradient:
         return ()
-    found = rule(op, *dys)
+    found = rule(op, *dys, needed=needed) if getattr(rule, "wants_needed", False) else rule(op, *dys)
     if isinstance(found, Tensor) or found is None:
         found = (found,)
     data_inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.ir import StateKey
+from graphrun.compiler.ir import Node, StateKey
 from graphrun.compiler.pipeline import Split, compile_plan
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import Plan
-from graphrun.compiler.specialize import Found, Place
+from graphrun.compiler.specialize import Found
 from graphrun.config import ConfigProto
 from graphrun.device_names import NUMPY, parse_device
-from graphrun.dtypes import as_dtype
 from graphrun.errors import (
     DeviceError,
     FeedError,
@@ -34,8 +33,9 @@ from graphrun.graph.descriptor import Spec
 from graphrun.graph.graph import Graph
 from graphrun.graph.node import Operation, Tensor
 from graphrun.runtime.devices import get_device
-from graphrun.runtime.executor import BoundPlan
+from graphrun.runtime.loop_runner import LoopRunner
 from graphrun.runtime.selftest import blocked_families
+from graphrun.runtime.stages import Stage, compiled, remember, run_stages
 from graphrun.runtime.store import Store
 from graphrun.shapes import format_shape, is_compatible
 
@@ -46,22 +46,15 @@ _NEVER = np.dtype("V1")
 class _Entry:
     """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
 
-    __slots__ = ("bound", "values", "results", "found", "followers", "shape_version", "asked")
+    __slots__ = ("stage", "bound", "is_first", "shape_version", "asked")
 
-    def __init__(self, bound: BoundPlan, shape_version: int) -> None:
-        self.bound = bound
-        # Of a first plan: the places of what it fetches, and what the plans before it have found.
-        self.values: list[Place] = []
-        self.results: list[Place] = []
-        self.found = Found()
-        self.followers: OrderedDict[Any, _Entry] = OrderedDict()
+    def __init__(self, stage: Stage, shape_version: int) -> None:
+        self.stage = stage
+        self.bound = stage.bound
+        self.is_first = stage.is_first
         self.shape_version = shape_version
         # What the compiler was told of variables: shape and dtype, or that there is no value yet.
         self.asked: tuple[tuple[StateKey, Spec | None], ...] = ()
-
-    @property
-    def is_first(self) -> bool:
-        return bool(self.values or self.results)
 
 
 class Session:
@@ -199,7 +192,7 @@ class Session:
             self._check_open()
             handler = FetchHandler(self.graph, fetches)
             if is_flat(fetches):
-                _remember(self._handlers, (type(fetches), key), handler, self._max_plans)
+                remember(self._handlers, (type(fetches), key), handler, self._max_plans)
         if feed_dict is not None:
             tensors: list[Tensor] = []
             arrays: list[Any] = []
@@ -337,11 +330,11 @@ class Session:
         self._check_open()
         if found is not None and found.shape_version == self.graph.shape_version:
             if all(self._store.cell(key).spec == spec for key, spec in found.asked):
-                _remember(self._plans, signature, found, self._max_plans)
+                remember(self._plans, signature, found, self._max_plans)
                 return found
         self._check_feeds(tensors, arrays)
         entry = self._compiled(handler, tensors, arrays, Found())
-        _remember(self._plans, signature, entry, self._max_plans)
+        remember(self._plans, signature, entry, self._max_plans)
         return entry
 
     def _check_feeds(self, tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
@@ -384,17 +377,15 @@ class Session:
         found: Found,
     ) -> _Entry:  # fmt: skip
         version = self.graph.shape_version
-        values: list[Place] = []
-        results: list[Place] = []
         asked: dict[StateKey, Spec | None] = {}
-        try:
-            plan = self._compile(handler, tensors, arrays, found, asked=asked)
-        except Split as split:
-            plan, values, results = split.plan, split.values, split.results
+
+        def compile(found: Found) -> Plan:
+            return self._compile(handler, tensors, arrays, found, asked=asked)
+
+        stage = compiled(compile, found, self._store, get_device)
         if self.config is not None and self.config.log_device_placement:
-            print(plan)
-        entry = _Entry(BoundPlan(plan, self._store, get_device), version)
-        entry.values, entry.results, entry.found = values, results, found
+            print(stage.bound.plan)
+        entry = _Entry(stage, version)
         entry.asked = tuple(asked.items())
         return entry
 
@@ -402,27 +393,15 @@ class Session:
         self, entry: _Entry, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]
     ) -> Any:
         """Run a first plan, and the one that follows for what it finds."""
+
+        def follow(found: Found) -> Stage:
+            return self._compiled(handler, tensors, arrays, found).stage
+
         with self._store.lock:  # all stages see the same variables
-            fed = list(arrays)
-            while entry.is_first:
-                fetched = [np.asarray(v) for v in entry.bound.run(fed)]
-                values, results = fetched[: len(entry.values)], fetched[len(entry.values) :]
-                key = (tuple((v.shape, v.tobytes()) for v in values), tuple(r.shape for r in results))
-                follower = entry.followers.get(key)
-                if follower is None:
-                    specs = [Spec(r.shape, as_dtype(r.dtype)) for r in results]
-                    found = entry.found.and_more(
-                        dict(zip(entry.values, values, strict=True)),
-                        dict(zip(entry.results, specs, strict=True)),
-                    )
-                    follower = self._compiled(handler, tensors, arrays, found)
-                    _remember(entry.followers, key, follower, self._max_plans)
-                entry = follower
-                fed += results
-            return entry.bound.run(fed)
+            return run_stages(entry.stage, arrays, follow, self._max_plans)
 
     def _target(self) -> Target:
-        return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked())
+        return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked(), _loop_runner)
 
     # -- variables ----------------------------------------------------------------------------
 
@@ -493,11 +472,5 @@ class _Blocked(dict[str, Any]):
         return self[name]
 
 
-def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
-    try:
-        cache[key] = value
-        cache.move_to_end(key)
-        while len(cache) > limit:
-            cache.popitem(last=False)
-    except KeyError:  # another thread was quicker
-        pass
+def _loop_runner(node: Node, target: Target) -> LoopRunner:
+    return LoopRunner(node.attrs["repeat"], target, get_device, f"{node.op.name} '{node.name}'", node.site)

@@ -50,6 +50,7 @@ ROOMS = {
     "graphrun.signal": "gradients",
     "graphrun.sparse": "gradients",
     "graphrun.strings": "gradients",
+    "graphrun.control": "front",
     "graphrun.data": "front",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",

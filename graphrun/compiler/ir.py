@@ -151,6 +151,8 @@ class Program:
     updates: dict[StateKey, Value] = field(default_factory=dict)
     states: dict[StateKey, Node] = field(default_factory=dict)
     kept: list[Value] = field(default_factory=list)
+    # What anything reads, once `specialize` has asked.
+    read: set[Value] | None = field(default=None, repr=False)
 
     def outputs(self) -> list[Value]:
         """Every value that must be computed."""

@@ -27,6 +27,7 @@ from graphrun.compiler.launch import (
     program_source,
     rows_launches,
 )
+from graphrun.compiler.loops import LOOP
 from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
 from graphrun.compiler.packs import count_readers, lasting
 from graphrun.compiler.placement import Target
@@ -256,12 +257,16 @@ class _Lowering:
             outputs.append(r)
         self._use(node)
         function: Any = node.op.numpy
+        attrs = node.attrs
+        if node.op is LOOP:
+            assert self.target.loops is not None, "nobody can run loops"
+            function, attrs = self.target.loops(node, self.target), {}
         assert function is not None, f"{node.op.name} should have been replaced"
         if self._rewrites_its_state(node):
             rewrite: Any = node.op.rewrite
             function, inputs = functools.partial(rewrite, node.input_specs[0]), inputs[1:]
         self.plan.steps.append(
-            HostStep(function, inputs, tuple(outputs), node.attrs, self.origin(node), node.specs, node.note)
+            HostStep(function, inputs, tuple(outputs), attrs, self.origin(node), node.specs, node.note)
         )
 
     def _rewrites_its_state(self, node: Node) -> bool:
@@ -270,7 +275,7 @@ class _Lowering:
         The result is then what writes it, which the run does when nothing can fail any more.
         """
         keys = self.update_of.get((node, 0), [])
-        if node.op.rewrite is None or len(keys) != 1:
+        if node.op.rewrite is None or len(keys) != 1 or node.input_specs[0] != node.specs[0]:
             return False
         source, kept = node.inputs[0][0], self.program.kept.count((node, 0))
         return source is self.program.states.get(keys[0]) and self.uses[(node, 0)] == 1 + kept

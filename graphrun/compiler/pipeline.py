@@ -80,31 +80,47 @@ def _compile_plan(
     Split
         If shapes depend on data that must be computed first.
     """
-    started: dict[str, int] = {}
-    passes_ns: dict[str, int] = {}
-
-    def done(name: str, program: Program, concrete: bool = True, placed: bool = False) -> Program:
-        now = time.perf_counter_ns()
-        passes_ns[name] = now - started["at"]
-        if check:
-            verify(program, name, concrete, placed)
-        if observe is not None:
-            observe(name, program)
-        started["at"] = time.perf_counter_ns()
-        return program
-
-    started["at"] = time.perf_counter_ns()
+    record = _Record(observe, check)
     program, node_of = prune(fetches, [t for t, _ in feeds])
     for (_, spec), (_, node) in zip(feeds, program.feeds, strict=True):
         node.specs = (spec,)
-    done("prune", program, concrete=False)
-    program = done("purify", purify(program, node_of, state_spec), concrete=False)
+    record.done("prune", program, concrete=False)
+    program = record.done("purify", purify(program, node_of, state_spec), concrete=False)
+    return _planned(program, target, found, record)
+
+
+def compile_program(program: Program, target: Target, found: Found | None = None) -> Plan:
+    """Compile a program that is pure already; raises `Split` as `compile_plan` does."""
+    with collector_paused():
+        return _planned(program, target, found, _Record(None, False))
+
+
+class _Record:
+    """Tells who wants to know what each pass has made, and how long it took."""
+
+    def __init__(self, observe: Observer | None, check: bool) -> None:
+        self._observe = observe
+        self._check = check
+        self.passes_ns: dict[str, int] = {}
+        self._at = time.perf_counter_ns()
+
+    def done(self, name: str, program: Program, concrete: bool = True, placed: bool = False) -> Program:
+        self.passes_ns[name] = time.perf_counter_ns() - self._at
+        if self._check:
+            verify(program, name, concrete, placed)
+        if self._observe is not None:
+            self._observe(name, program)
+        self._at = time.perf_counter_ns()
+        return program
+
+
+def _planned(program: Program, target: Target, found: Found | None, record: _Record) -> Plan:
     try:
-        program = done("specialize", specialize(program, found))
+        program = record.done("specialize", specialize(program, found))
     except NeedValues as need:
-        first = _finish(need.program, target, passes_ns, done)
+        first = _finish(need.program, target, record.passes_ns, record.done)
         raise Split(first, need.values, need.results) from None
-    return _finish(program, target, passes_ns, done)
+    return _finish(program, target, record.passes_ns, record.done)
 
 
 # From concrete shapes on, each pass is a function of the program alone.

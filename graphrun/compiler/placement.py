@@ -7,11 +7,12 @@ goes to the host, with the reason noted for the plan; in strict mode it is an er
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, Value
+from graphrun.compiler.loops import LOOP
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.errors import DeviceError, format_site, message
 from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, Reduce, View
@@ -36,12 +37,17 @@ class Target:
         Make it an error where a node asks for a device that cannot run it.
     blocked : mapping
         Kernel families that failed their self-test, a set for each device.
+    loops : function
+        From the node of a loop, and this, to a function of arrays that runs it.
     """
 
     default: str = NUMPY
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
     blocked: Mapping[str, Container[str]] = field(default_factory=lambda: defaultdict(frozenset))
+    loops: Callable[[Node, Target], Callable[..., Any]] | None = field(
+        default=None, compare=False, repr=False
+    )
     obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -92,6 +98,11 @@ def place(program: Program, target: Target) -> Program:
 def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value, Value]]:
     """Append `node`, or what it expands to, to `nodes`; return the values to replace."""
     if node.op is CONST:
+        nodes.append(node)
+        return []
+    if node.op is LOOP:
+        # The host drives it; its iterations are plans of their own, on the session's device.
+        node.device = NUMPY
         nodes.append(node)
         return []
     wish = node.device or target.default

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphrun.compiler.ir import FEED, Node, Program, Value
-from graphrun.errors import FeedError, message
+from graphrun.errors import FeedError, FetchError, message
 from graphrun.graph.node import Operation, Tensor
 from graphrun.shapes import format_shape
 
@@ -44,7 +44,27 @@ def prune(
         program.nodes.append(node)
         value_of[t] = (node, 0)
     node_of: dict[Operation, Node] = {}
-    for op in reachable(fetches, feeds):
+    for f in fetches:
+        op = f.op if isinstance(f, Tensor) else f
+        if op.region is not None:
+            raise _inside_of_region(f)
+    add_operations(program, reachable(fetches, feeds), value_of, node_of)
+    # What is merely waited for, as the members of a group, is run too; writes are, as updates.
+    waited_for = [c for op in node_of for c in op.control_inputs if not c.opdef.side_effect]
+    run_only = dict.fromkeys([f for f in fetches if isinstance(f, Operation)] + waited_for)
+    program.kept = [value_of[t] for op in run_only if op in node_of for t in op.outputs]
+    program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
+    return program, node_of
+
+
+def add_operations(
+    program: Program,
+    operations: Sequence[Operation],
+    value_of: dict[Tensor, Value],
+    node_of: dict[Operation, Node],
+) -> None:
+    """Add a node for each operation; `value_of` has what stands for tensors that are computed elsewhere."""
+    for op in operations:
         if op.opdef.name == "placeholder":
             t = op.outputs[0]
             raise FeedError(
@@ -63,9 +83,15 @@ def prune(
         program.nodes.append(node)
         for t in op.outputs:
             value_of.setdefault(t, (node, t.index))
-    # What is merely waited for, as the members of a group, is run too; writes are, as updates.
-    waited_for = [c for op in node_of for c in op.control_inputs if not c.opdef.side_effect]
-    run_only = dict.fromkeys([f for f in fetches if isinstance(f, Operation)] + waited_for)
-    program.kept = [value_of[t] for op in run_only if op in node_of for t in op.outputs]
-    program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
-    return program, node_of
+
+
+def _inside_of_region(fetch: Tensor | Operation) -> FetchError:
+    op = fetch.op if isinstance(fetch, Tensor) else fetch
+    return FetchError(
+        message(
+            f"'{fetch.name}' is inside of {op.region.kind}, and has a value only there",
+            where=op.label,
+            site=op.site,
+            fix="return it from the function, and fetch what the branch or the loop gives back",
+        )
+    )

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from graphrun.compiler.control import CONTROL, is_variable, purified
 from graphrun.compiler.ir import ADVANCE, STATE, Node, Program, StateKey, Value
 from graphrun.dtypes import int64
 from graphrun.errors import RuleError, UninitializedError, message
@@ -102,6 +103,18 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             nodes.insert(len(program.feeds), node)
         return program.states[key], 0
 
+    def value_now(key: StateKey, mask: int, is_written: bool) -> Value:
+        """What a branch or a loop finds in a state."""
+        if key.kind == "counter":
+            if key not in program.states:
+                counter = Node(STATE, (), {"key": key, "initial": np.int64(0)}, (COUNTER_SPEC,), key.op)
+                program.states[key] = counter
+                nodes.insert(len(program.feeds), counter)
+            return program.updates.get(key, (program.states[key], 0))
+        chain = writes.get(key.op, ())
+        seen = [v for bit, v in chain if is_written or bit & mask]
+        return seen[-1] if seen else before(key.op)
+
     for op, node in node_of.items():
         mask = 0
         for t in op.inputs:
@@ -143,6 +156,23 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             program.updates[StateKey(variable)] = value
             mask |= next_bit
             next_bit <<= 1
+        elif kind in CONTROL:
+            values = {
+                t: current(v) for t, v in zip(op.inputs, node.inputs) if t in fed or not is_variable(t.op)
+            }
+            made = purified(op, values, fed, lambda p, n: purify(p, n, state_spec))
+            for key in made.keys:
+                made.node.inputs.append(value_now(key, mask, key in made.written))
+            nodes.append(made.node)
+            for i in range(len(op.outputs)):
+                replaced[(node, i)] = (made.node, i)
+            for k, key in enumerate(made.written):
+                value = (made.node, len(op.outputs) + k)
+                if key.kind == "variable":
+                    writes.setdefault(key.op, []).append((next_bit, value))
+                    mask |= next_bit
+                    next_bit <<= 1
+                program.updates[key] = value
         elif kind == "no_op":
             pass
         elif kind == "placeholder_with_default":

@@ -100,6 +100,21 @@ class Graph:
     def _controls(self) -> tuple[Operation, ...]:
         return getattr(self._scopes, "controls", ())
 
+    @property
+    def region(self) -> Any:
+        """The branch or loop body that new operations become part of; None outside of all."""
+        return getattr(self._scopes, "region", None)
+
+    def outermost(self) -> Any:
+        """Context manager that leaves all branches, loops and control dependencies, as for new variables."""
+        return self._set_scope("region", None)
+
+    def visible(self, tensor: Tensor, region: Any) -> Tensor:
+        """What stands for `tensor` within `region`; an error where it cannot be read there."""
+        from graphrun.graph.region import resolved
+
+        return resolved(tensor, region)
+
     @contextmanager
     def _set_scope(self, field: str, value: Any, result: Any = None) -> Iterator[Any]:
         missing = object()
@@ -154,6 +169,11 @@ class Graph:
         for item in inputs:
             element = self.as_graph_element(item)
             op = element.op if isinstance(element, Tensor) else element
+            if op.region is not None:
+                from graphrun.graph.region import inside, outside
+
+                if outside(op.region, self.region):
+                    raise inside(f"'{op.name}'", op.region, op)
             if op not in ops:
                 ops.append(op)
         return self._set_scope("controls", tuple(ops))
@@ -217,6 +237,9 @@ class Graph:
                         fix="build both inside of the same `with graph.as_default():` block",
                     )
                 )
+        region = self.region
+        if any(t.op.region is not region and t.op.region is not None for t in inputs):
+            inputs = [self.visible(t, region) for t in inputs]
         if name is not None and not isinstance(name, str):
             raise GraphError(
                 message(f"an operation is named by a string, got {name!r}", where=opdef.name, site=site)
@@ -246,7 +269,7 @@ class Graph:
             controls = self._controls
             op = Operation(
                 opdef, self, label, tuple(inputs), attrs, value_attrs, specs, controls, "", site,
-                len(self._ops),
+                len(self._ops), region,
             )  # fmt: skip
             for device in self._devices:
                 wish = parse_device(device(op) or "") if callable(device) else parse_device(device)
@@ -333,10 +356,12 @@ class Graph:
         )
 
     def is_feedable(self, tensor: Any) -> bool:
-        return True
+        """Whether it can be fed: what is inside of a branch or a loop cannot."""
+        return bool(tensor.op.region is None)
 
     def is_fetchable(self, element: Any) -> bool:
-        return True
+        """Whether it can be fetched: what is inside of a branch or a loop cannot."""
+        return getattr(element, "op", element).region is None
 
     def finalize(self) -> None:
         """Make the graph read-only: adding an operation is an error from now on."""

@@ -32,11 +32,13 @@ class Operation:
         The attributes that arrive as the trailing inputs.
     site : (str, int) or None
         The user's file and line.
+    region : Region or None
+        The branch or loop that it is part of.
     """
 
     __slots__ = (
         "opdef", "graph", "name", "inputs", "attrs", "value_attrs", "outputs", "control_inputs",
-        "device", "site", "id", "__weakref__",
+        "device", "site", "id", "region", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class Operation:
         device: str,
         site: Site,
         id: int,
+        region: Any = None,
     ) -> None:
         self.opdef = opdef
         self.graph = graph
@@ -64,6 +67,7 @@ class Operation:
         self.device = device
         self.site = site
         self.id = id
+        self.region = region
 
     @property
     def type(self) -> str:

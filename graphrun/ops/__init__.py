@@ -18,6 +18,7 @@ from graphrun.ops import (  # noqa: F401
     random,
     ranking,
     reduce,
+    rows,
     scatter,
     segments,
     sets,

@@ -284,7 +284,11 @@ class Variable(Operators):
                 message("gr.Variable() without an initial value", fix="pass a value, a tensor or a function")
             )
         graph = initial_value.graph if isinstance(initial_value, Tensor) else get_default_graph()
-        with graph.as_default(), graph.control_dependencies(None), graph.name_scope(name or "Variable") as s:
+        # A variable belongs to no branch or loop, whoever makes it.
+        with (
+            graph.as_default(), graph.outermost(), graph.control_dependencies(None),
+            graph.name_scope(name or "Variable") as s,
+        ):  # fmt: skip
             if callable(initial_value) and not isinstance(initial_value, Tensor):
                 initial_value = initial_value()
             if isinstance(initial_value, Tensor):

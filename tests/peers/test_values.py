@@ -17,7 +17,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 pytest.importorskip("tensorflow")
 
 import tensorflow.compat.v1 as tf
-
 from tables import ROWS, Row
 
 tf.disable_v2_behavior()
