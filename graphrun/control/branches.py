@@ -84,7 +84,8 @@ def cond(
     ...     print(sess.run(y, {training: True}), sess.run(y, {training: False}))
     6.0 2.0
     """
-    true_fn, false_fn = true_fn or fn1, false_fn or fn2
+    true_fn = fn1 if true_fn is None else true_fn
+    false_fn = fn2 if false_fn is None else false_fn
     for which, fn in (("true_fn", true_fn), ("false_fn", false_fn)):
         if not callable(fn):
             raise DTypeError(
