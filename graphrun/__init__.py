@@ -8,6 +8,7 @@
 [np.float32(5.0), array([2., 4.], dtype=float32)]
 """
 
+from graphrun import debugging as debugging
 from graphrun import errors as errors
 from graphrun import image as image
 from graphrun import initializers as initializers
@@ -115,12 +116,39 @@ from graphrun.ops.array import transpose as transpose
 from graphrun.ops.array import unstack as unstack
 from graphrun.ops.array import zeros as zeros
 from graphrun.ops.array import zeros_like as zeros_like
+from graphrun.ops.assertions import assert_equal as assert_equal
+from graphrun.ops.assertions import assert_greater as assert_greater
+from graphrun.ops.assertions import assert_greater_equal as assert_greater_equal
+from graphrun.ops.assertions import assert_integer as assert_integer
+from graphrun.ops.assertions import assert_less as assert_less
+from graphrun.ops.assertions import assert_less_equal as assert_less_equal
+from graphrun.ops.assertions import assert_near as assert_near
+from graphrun.ops.assertions import assert_negative as assert_negative
+from graphrun.ops.assertions import assert_non_negative as assert_non_negative
+from graphrun.ops.assertions import assert_non_positive as assert_non_positive
+from graphrun.ops.assertions import assert_none_equal as assert_none_equal
+from graphrun.ops.assertions import assert_positive as assert_positive
+from graphrun.ops.assertions import assert_proper_iterable as assert_proper_iterable
+from graphrun.ops.assertions import assert_rank as assert_rank
+from graphrun.ops.assertions import assert_rank_at_least as assert_rank_at_least
+from graphrun.ops.assertions import assert_rank_in as assert_rank_in
+from graphrun.ops.assertions import assert_same_float_dtype as assert_same_float_dtype
+from graphrun.ops.assertions import assert_scalar as assert_scalar
+from graphrun.ops.assertions import assert_type as assert_type
+from graphrun.ops.assertions import ensure_shape as ensure_shape
+from graphrun.ops.assertions import is_non_decreasing as is_non_decreasing
+from graphrun.ops.assertions import is_numeric_tensor as is_numeric_tensor
+from graphrun.ops.assertions import is_strictly_increasing as is_strictly_increasing
 from graphrun.ops.blocks import batch_to_space as batch_to_space
 from graphrun.ops.blocks import batch_to_space_nd as batch_to_space_nd
 from graphrun.ops.blocks import depth_to_space as depth_to_space
 from graphrun.ops.blocks import space_to_batch as space_to_batch
 from graphrun.ops.blocks import space_to_batch_nd as space_to_batch_nd
 from graphrun.ops.blocks import space_to_depth as space_to_depth
+from graphrun.ops.checks import add_check_numerics_ops as add_check_numerics_ops
+from graphrun.ops.checks import assert_ as Assert  # noqa: N812
+from graphrun.ops.checks import check_numerics as check_numerics
+from graphrun.ops.checks import print_ as Print  # noqa: N812
 from graphrun.ops.clip import clip_by_average_norm as clip_by_average_norm
 from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
 from graphrun.ops.clip import clip_by_norm as clip_by_norm
@@ -244,6 +272,8 @@ from graphrun.ops.moving import repeat as repeat
 from graphrun.ops.moving import reverse_sequence as reverse_sequence
 from graphrun.ops.moving import roll as roll
 from graphrun.ops.patches import extract_image_patches as extract_image_patches
+from graphrun.ops.python_calls import numpy_function as numpy_function
+from graphrun.ops.python_calls import py_func as py_func
 from graphrun.ops.random import random_normal as random_normal
 from graphrun.ops.random import random_shuffle as random_shuffle
 from graphrun.ops.random import random_uniform as random_uniform

@@ -61,6 +61,10 @@ class ExecutionError(GraphrunError, RuntimeError):
     """A step of a plan failed while it ran."""
 
 
+class InvalidArgumentError(ExecutionError, ValueError):
+    """A check in the graph does not hold, or a Python function in it has refused its arguments."""
+
+
 class SessionClosedError(GraphrunError, RuntimeError):
     """A session is used after it was closed."""
 

@@ -52,6 +52,7 @@ ROOMS = {
     "graphrun.strings": "gradients",
     "graphrun.control": "front",
     "graphrun.data": "front",
+    "graphrun.debugging": "gradients",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",
     "graphrun.variable_scope": "front",

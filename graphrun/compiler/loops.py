@@ -60,6 +60,30 @@ class Repeated:
         return f"<{len(self.loop.body.nodes)} nodes{times}>"
 
 
+def has_effect(node: Node) -> bool:
+    """Whether running a node twice is not the same as running it once."""
+    if node.op is LOOP and "repeat" in node.attrs:
+        return _has_effects(node.attrs["repeat"].loop)
+    if node.op.name == "while":
+        return _has_effects(node.attrs["loop"])
+    if node.op.name == "cond":
+        return any(has_effect(n) for p in _branches(node) for n in p.nodes)
+    return node.op.effect
+
+
+def _branches(node: Node) -> tuple[Program, Program]:
+    branches: Branches = node.attrs["branches"]
+    return branches.true, branches.false
+
+
+def _has_effects(loop: Loop) -> bool:
+    found = loop.known.get("effects")
+    if found is None:
+        found = any(has_effect(n) for p in (loop.test, loop.body) for n in p.nodes)
+        loop.known["effects"] = found
+    return bool(found)
+
+
 def control(owner: Specializer, node: Node, key: Any) -> None:
     """Take a `cond` or a `while`."""
     if "branches" in node.attrs:

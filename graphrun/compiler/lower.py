@@ -73,7 +73,7 @@ def schedule(program: Program) -> list[Node]:
     updated = {n for n, _ in program.updates.values()}
 
     def rank(node: Node) -> int:
-        if node in used or node.op in _PURE_INPUTS:
+        if node in used or node.op in _PURE_INPUTS or node.op.effect:
             return 0
         if not runs_kernels(node.device):
             return 1

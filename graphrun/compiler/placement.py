@@ -105,7 +105,8 @@ def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value
         node.device = NUMPY
         nodes.append(node)
         return []
-    wish = node.device or target.default
+    # What calls back into Python is on the host by its nature, whatever device the data is on.
+    wish = NUMPY if node.op.effect else node.device or target.default
     if not runs_kernels(wish):
         node.device = wish
         nodes.append(node)

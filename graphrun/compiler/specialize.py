@@ -32,7 +32,7 @@ from graphrun.compiler.ir import (
     constant_array,
     constant_node,
 )
-from graphrun.compiler.loops import control
+from graphrun.compiler.loops import control, has_effect
 from graphrun.compiler.rowvalues import KnownRows
 from graphrun.compiler.state import ASSIGNED
 from graphrun.errors import ShapeError, message
@@ -126,11 +126,23 @@ class Specializer:
             first = Program(self.nodes, program.feeds, fetches, {}, program.states)
             first.replace(self.replaced)
             first.remove_dead()
+            self._keep_effects(first, results)
             raise NeedValues(list(self.values), list(results), first)
         program.nodes = self.nodes
         program.replace(self.replaced)
         program.remove_dead()
         return program
+
+    def _keep_effects(self, first: Program, results: dict[Place, Value]) -> None:
+        """Let the first program give all results of what has an effect, so that it is not run again."""
+        for node in first.nodes:
+            if has_effect(node):
+                keys = (self.place_of.get((node, i)) for i in range(len(node.specs)))
+                key = next(place[0] for place in keys if place is not None)
+                for i in range(len(node.specs)):
+                    if (key, i) not in results:
+                        results[(key, i)] = (node, i)
+                        first.fetches.append((node, i))
 
     # -- values -------------------------------------------------------------------------------
 

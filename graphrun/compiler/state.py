@@ -7,6 +7,7 @@
   inputs; with none, the value from before the run.
 * A variable that has no value yet is read as what its initializer gives, where that runs too and was made
   before the reader: initializers may read other variables.
+* What has an effect, as printing, takes an output of each effect that it waits for as a further input.
 * A random operation becomes a pure one that takes the counter of its stream; the run leaves the counter
   advanced by what was drawn.
 
@@ -24,7 +25,7 @@ from graphrun.compiler.ir import ADVANCE, STATE, Node, Program, StateKey, Value
 from graphrun.dtypes import int64
 from graphrun.errors import RuleError, UninitializedError, message
 from graphrun.graph.descriptor import Spec
-from graphrun.graph.node import Operation
+from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, get_op
 from graphrun.shapes import Shape, format_shape, is_compatible, is_static
 
@@ -74,6 +75,7 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
     replaced: dict[Value, Value] = {}
     variables: dict[Value, Operation] = {}
     initial: dict[Operation, Value] = {}  # what the initializers of this run give
+    effects: dict[Operation, tuple[Node, ...]] = {}  # the last ones among what an operation waits for
     fed = {t for t, _ in program.feeds}
     feed_node = dict(program.feeds)
 
@@ -123,6 +125,7 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
         for c in op.control_inputs:
             mask |= written.get(c, 0)
         kind = op.opdef.name
+        before_it = _effects_before(op, fed, effects) if effects else ()
         if kind == "variable":
             variables[(node, 0)] = op
         elif kind == "read_variable":
@@ -182,15 +185,33 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             nodes.extend(_random(program, node, op, [current(v) for v in node.inputs], replaced, nodes))
         else:
             node.inputs = [current(v) for v in node.inputs]
+            if op.opdef.effect:
+                node.inputs += [(n, 0) for n in before_it]
+                node.attrs = {**node.attrs, "waits": len(before_it)}
+                before_it = (node,)
             nodes.append(node)
         if mask:
             written[op] = mask
+        if before_it:
+            effects[op] = before_it
     program.nodes = nodes
     program.fetches = [None if v is None else current(v) for v in program.fetches]
     # A fetched assign names its variable too, and a variable that is merely named is not read.
     program.kept = [current(v) for v in program.kept if v not in variables]
     program.remove_dead()
     return program
+
+
+def _effects_before(
+    op: Operation, fed: set[Tensor], effects: dict[Operation, tuple[Node, ...]]
+) -> tuple[Node, ...]:
+    found: dict[Node, None] = {}
+    for t in op.inputs:
+        if t not in fed:
+            found.update(dict.fromkeys(effects.get(t.op, ())))
+    for c in op.control_inputs:
+        found.update(dict.fromkeys(effects.get(c, ())))
+    return tuple(found)
 
 
 def _random(

@@ -89,6 +89,11 @@ class OpDef:
         Two nodes of it are never merged, and it is not folded.
     side_effect : bool
         It is kept when fetched or depended on even though nobody reads its value.
+    effect : bool
+        Its function, on the host, does more than give results, as printing: what is not fetched and not
+        waited for is left out, else it runs once in a run, behind those that it waits for.  It is
+        `stateful`, has an output at least, and takes an attribute ``waits``: how many of its last inputs
+        stand for others that run before it.
     commutative : bool
         ``f(a, b) == f(b, a)``, so that both orders are merged.
     broadcasts : bool
@@ -128,6 +133,7 @@ class OpDef:
     value_attrs: tuple[str, ...] = ()
     stateful: bool = False
     side_effect: bool = False
+    effect: bool = False
     commutative: bool = False
     broadcasts: bool = False
     partial: Callable[[Any], Any] | None = None

@@ -2,6 +2,8 @@
 
 from graphrun.ops import (  # noqa: F401
     array,
+    assertions,
+    checks,
     complex,
     conv,
     decompositions,
@@ -15,6 +17,7 @@ from graphrun.ops import (  # noqa: F401
     nn,
     operators,
     pool,
+    python_calls,
     random,
     ranking,
     reduce,

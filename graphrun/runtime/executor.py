@@ -160,7 +160,8 @@ class BoundPlan:
         except GraphrunError:
             raise
         except Exception as fault:
-            raise self._explain(fault) from fault
+            # What a function of the user has raised is told with its own traceback.
+            raise self._explain(fault) from (fault.__cause__ or fault)
 
     def _require_values(self) -> None:
         missing = [c for c in self.read_cells if c.spec is None]
@@ -206,7 +207,8 @@ class BoundPlan:
         device = getattr(step, "device", "cpu:0")
         # An operation's own function says what is wrong in the words of a rule; NumPy's errors are named.
         rule = fault if isinstance(fault, RuleError) else None
-        return ExecutionError(
+        kind = rule.kind if rule is not None and issubclass(rule.kind, ExecutionError) else ExecutionError
+        return kind(
             message(
                 f"it failed on {device}: " + (str(fault) if rule else f"{type(fault).__name__}: {fault}"),
                 where=f"{origin.op} '{origin.name}'",
