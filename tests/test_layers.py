@@ -109,6 +109,21 @@ def test_batch_normalization(device: str, shape: tuple[int, ...], rng: np.random
         np.testing.assert_allclose(sess.run(variance), 0.9 + 0.1 * unbiased, rtol=1e-4)
 
 
+def test_a_flag_of_unknown_shape_costs_no_shape(device: str) -> None:
+    """Programs write tf.placeholder(tf.bool), without a shape."""
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    t = gr.placeholder(gr.bool)
+    for flag in (t, False, np.True_, gr.Variable(True, trainable=False)):
+        assert gr.layers.batch_normalization(gr.constant(x), training=flag).shape.as_list() == [2, 6]
+        assert gr.layers.dropout(gr.constant(x), training=flag).shape.as_list() == [2, 6]
+    y = gr.layers.dropout(gr.constant(x), 0.5, training=t)
+    with gr.Session(device=device) as sess:
+        np.testing.assert_array_equal(sess.run(y, {t: False}), x)
+        assert np.count_nonzero(sess.run(y, {t: True})) < 11
+        with pytest.raises(gr.errors.ShapeError, match="layers.py"):
+            sess.run(y, {t: [True, False]})
+
+
 def test_own_layers_by_subclass() -> None:
     class Scale(gr.layers.Layer):
         def build(self, input_shape: Any) -> None:

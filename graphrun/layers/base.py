@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphrun.dtypes import as_dtype
 from graphrun.errors import GraphError, ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
@@ -14,6 +16,7 @@ from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
+from graphrun.ops.array import reshape
 from graphrun.ops.state import Variable
 from graphrun.shapes import TensorShape, as_shape, format_shape
 from graphrun.variable_scope import VariableScope, get_variable, variable_scope
@@ -243,6 +246,17 @@ def snake_case(name: str) -> str:
     """``Conv2DTranspose`` as ``conv2d_transpose``."""
     text = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", text).lower().lstrip("_")
+
+
+def as_flag(training: Any) -> bool | Tensor:
+    """`training` as a Python bool where it is one, else as a scalar tensor.
+
+    Programs make a placeholder of it without a shape; what is chosen by it must keep its shape.
+    """
+    if training is None or isinstance(training, bool | int | np.bool_):
+        return bool(training)
+    flag = convert_to_tensor(training)
+    return flag if flag._shape == () else reshape(flag, [])
 
 
 def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:

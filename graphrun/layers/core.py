@@ -7,7 +7,7 @@ from typing import Any
 
 from graphrun.graph.node import Tensor
 from graphrun.initializers import zeros
-from graphrun.layers.base import InputSpec, Layer, function_of, last_size
+from graphrun.layers.base import InputSpec, Layer, as_flag, function_of, last_size
 from graphrun.nn import bias_add
 from graphrun.nn import dropout as _dropout
 from graphrun.ops.array import reshape, shape
@@ -97,7 +97,8 @@ class Dropout(Layer):
         self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
 
     def call(self, inputs: Any, training: Any = False, **_: Any) -> Any:
-        if isinstance(training, bool | int) or training is None:
+        training = as_flag(training)
+        if isinstance(training, bool):
             if not training:
                 return identity(inputs)
             return _dropout(inputs, rate=self.rate, noise_shape=self.noise_shape, seed=self.seed)

@@ -8,7 +8,7 @@ from graphrun.errors import GraphError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.initializers import ones, zeros
-from graphrun.layers.base import InputSpec, Layer, last_size
+from graphrun.layers.base import InputSpec, Layer, as_flag, last_size
 from graphrun.ops.array import reshape, shape
 from graphrun.ops.compare import where
 from graphrun.ops.convert import cast
@@ -86,7 +86,8 @@ class BatchNormalization(Layer):
         rank = len(inputs._shape)
         axis = self.axis % rank
         axes = [k for k in range(rank) if k != axis]
-        static = isinstance(training, bool | int) or training is None
+        training = as_flag(training)
+        static = isinstance(training, bool)
         means: tuple[Any, Any] = (self.moving_mean._as_tensor(), self.moving_variance._as_tensor())
         if not static or training:
             mean, variance = moments(inputs, axes)

@@ -477,6 +477,8 @@ def _dropout_rate(keep_prob: Any, rate: Any) -> Any:
             )
         return 1 - number if low_open else number
     value = convert_to_tensor(value)
+    if value._shape is None:  # a placeholder without a shape; the result keeps the shape of x all the same
+        value = reshape(value, [])
     return 1 - value if rate is None else value
 
 

@@ -206,6 +206,16 @@ def test_dropout_by_rate_and_by_tensor() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_dropout_keeps_the_shape_whatever_is_known_of_the_probability(device: str) -> None:
+    x = gr.placeholder(gr.float32, [None, 6])
+    keep_prob = gr.placeholder("float")
+    y = gr.nn.dropout(x, keep_prob)
+    assert y.shape.as_list() == [None, 6]
+    assert gr.nn.dropout(x, rate=keep_prob).shape.as_list() == [None, 6]
+    with gr.Session(device=device) as sess:
+        np.testing.assert_array_equal(sess.run(y, {x: np.ones((2, 6)), keep_prob: 1.0}), np.ones((2, 6)))
+
+
 def test_dropout_of_nothing_is_the_tensor() -> None:
     x = gr.ones([3])
     assert gr.nn.dropout(x, keep_prob=1.0) is x
