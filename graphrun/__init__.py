@@ -16,6 +16,7 @@ from graphrun import layers as layers
 from graphrun import linalg as linalg
 from graphrun import losses as losses
 from graphrun import math as math
+from graphrun import metrics as metrics
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import random as random
