@@ -39,7 +39,7 @@ def here() -> int:
         (errors.UninitializedError, RuntimeError), (errors.DeviceError, RuntimeError),
         (errors.KernelBuildError, errors.DeviceError), (errors.ExecutionError, RuntimeError),
         (errors.SessionClosedError, RuntimeError), (errors.VerifyError, AssertionError),
-        (errors.MissingExtraError, ImportError),
+        (errors.MissingExtraError, ImportError), (errors.InvalidArgumentError, errors.ExecutionError),
     ],
 )  # fmt: skip
 def test_classes_are_builtins_too(kind: type[Exception], builtin: type[Exception]) -> None:
