@@ -38,6 +38,10 @@ from graphrun.control.functional import map_fn as map_fn
 from graphrun.control.functional import scan as scan
 from graphrun.control.loops import while_loop as while_loop
 from graphrun.control.tensor_array import TensorArray as TensorArray
+from graphrun.custom_gradients import NoGradient as NoGradient
+from graphrun.custom_gradients import NotDifferentiable as NotDifferentiable
+from graphrun.custom_gradients import RegisterGradient as RegisterGradient
+from graphrun.custom_gradients import custom_gradient as custom_gradient
 from graphrun.dtypes import DType as DType
 from graphrun.dtypes import as_dtype as as_dtype
 from graphrun.dtypes import bool_ as bool
@@ -376,6 +380,7 @@ from graphrun.ops.state import global_variables as global_variables
 from graphrun.ops.state import global_variables_initializer as global_variables_initializer
 from graphrun.ops.state import group as group
 from graphrun.ops.state import identity as identity
+from graphrun.ops.state import identity_n as identity_n
 from graphrun.ops.state import local_variables as local_variables
 from graphrun.ops.state import local_variables_initializer as local_variables_initializer
 from graphrun.ops.state import model_variables as model_variables

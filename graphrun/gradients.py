@@ -15,6 +15,7 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+from graphrun.custom_gradients import users_rule
 from graphrun.errors import GradientError, ShapeError, format_site, message
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.node import Operation, Tensor
@@ -235,6 +236,8 @@ def _is_zero(t: Tensor) -> bool:
 def _apply_rule(
     op: Operation, dys: Sequence[Tensor | None], needed: Sequence[bool]
 ) -> Sequence[Tensor | None]:
+    if op.gradient is not None:
+        return _apply_users_rule(op, users_rule(op), dys)
     rule = op.opdef.gradient
     if rule is None:
         raise GradientError(
@@ -258,6 +261,33 @@ def _apply_rule(
     return [
         None if dx is None else _fit(op, t, dx, i)
         for i, (t, dx) in enumerate(zip(data_inputs, found, strict=True))
+    ]
+
+
+def _apply_users_rule(op: Operation, rule: Any, dys: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """A rule that is called in TensorFlow's manner: no gradient comes as zeros, any value may be returned."""
+    if rule is None:
+        return ()
+    given = [
+        zeros_like(t) if dy is None and t.dtype.is_floating else dy
+        for t, dy in zip(op.outputs, dys, strict=True)
+    ]
+    found = rule(op, *given)
+    if not isinstance(found, list | tuple):
+        found = [found]
+    data_inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]
+    if len(found) not in (len(data_inputs), len(op.inputs)):
+        raise GradientError(
+            message(
+                f"the gradient given for it returned {len(found)} gradients for {len(data_inputs)} inputs",
+                where=op.label,
+                site=op.site,
+                expected="one for each input, None where there is none",
+            )
+        )
+    return [
+        None if dx is None else _fit(op, t, convert_to_tensor(dx), i)
+        for i, (t, dx) in enumerate(zip(data_inputs, found, strict=False))
     ]
 
 

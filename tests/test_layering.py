@@ -41,6 +41,7 @@ ROOMS = {
     "graphrun.graph.descriptor": "records",
     "graphrun.graph.opdef": "records",
     "graphrun.ops": "ops",
+    "graphrun.custom_gradients": "gradients",
     "graphrun.gradients": "gradients",
     "graphrun.linalg": "gradients",
     "graphrun.image": "gradients",

@@ -222,6 +222,9 @@ class Specializer:
         node.specs = tuple(node.op.check(node.name, node.site, node.input_specs, node.attrs))
         for i, spec in enumerate(node.specs):
             _check_stated(node, i, spec)
+        if node.op.name == "identity_n":
+            self.replaced.update({(node, i): v for i, v in enumerate(node.inputs)})
+            return
         folded = _fold_small(node)
         if folded is not None:
             self.nodes.append(folded)

@@ -101,6 +101,10 @@ class Graph:
         return getattr(self._scopes, "controls", ())
 
     @property
+    def _overrides(self) -> Mapping[str, str]:
+        return getattr(self._scopes, "overrides", {})
+
+    @property
     def region(self) -> Any:
         """The branch or loop body that new operations become part of; None outside of all."""
         return getattr(self._scopes, "region", None)
@@ -154,6 +158,38 @@ class Graph:
         if not callable(device):
             parse_device(device)  # a wrong name is told here, where it is written
         return self._set_scope("devices", (*self._devices, device))
+
+    def gradient_override_map(self, op_type_map: Mapping[str, str]) -> Any:
+        """Context manager: new operations of these types have gradients that are registered by name.
+
+        Parameters
+        ----------
+        op_type_map : dict of str to str
+            From a type (``"Relu"``, ``"Identity"``, ``"PyFunc"``) to what was passed to `RegisterGradient`.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> @gr.RegisterGradient("StraightThrough")
+        ... def straight_through(op, dy):
+        ...     return dy
+        >>> with gr.Graph().as_default() as g, gr.Session() as sess:
+        ...     x = gr.constant(0.3)
+        ...     with g.gradient_override_map({"Sign": "StraightThrough"}):
+        ...         y = gr.sign(x)
+        ...     print(sess.run([y, gr.gradients(y, x)[0]]))
+        [np.float32(1.0), np.float32(1.0)]
+        """
+        if not isinstance(op_type_map, Mapping) or not all(
+            isinstance(s, str) for pair in op_type_map.items() for s in pair
+        ):
+            raise GraphError(
+                message(
+                    f"gradient_override_map of {op_type_map!r}",
+                    expected='a dict from types of operations to names, as {"Relu": "GuidedRelu"}',
+                )
+            )
+        return self._set_scope("overrides", {**self._overrides, **op_type_map})
 
     def control_dependencies(self, inputs: Iterable[Any] | None) -> Any:
         """Context manager: new operations run after all of `inputs`; None leaves such blocks."""
@@ -271,6 +307,8 @@ class Graph:
                 opdef, self, label, tuple(inputs), attrs, value_attrs, specs, controls, "", site,
                 len(self._ops), region,
             )  # fmt: skip
+            if self._overrides:
+                op.gradient = self._overrides.get(opdef.node_name) or self._overrides.get(opdef.name)
             for device in self._devices:
                 wish = parse_device(device(op) or "") if callable(device) else parse_device(device)
                 op.device = wish or op.device

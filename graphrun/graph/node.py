@@ -34,11 +34,13 @@ class Operation:
         The user's file and line.
     region : Region or None
         The branch or loop that it is part of.
+    gradient : str, callable or None
+        What stands in for its record's gradient rule: the name of a registered one, or the rule itself.
     """
 
     __slots__ = (
         "opdef", "graph", "name", "inputs", "attrs", "value_attrs", "outputs", "control_inputs",
-        "device", "site", "id", "region", "__weakref__",
+        "device", "site", "id", "region", "gradient", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class Operation:
         self.site = site
         self.id = id
         self.region = region
+        self.gradient: Any = None
 
     @property
     def type(self) -> str:

@@ -42,6 +42,12 @@ stop_gradient_op = register(
         partial=lambda op: _known(op.inputs[0]), node_name="StopGradient", input_names=("x",),
     )
 )  # fmt: skip
+identity_n_op = register(
+    OpDef(
+        "identity_n", lambda *xs: xs, lambda *xs: xs, gradient=lambda op, *dys: dys, node_name="IdentityN",
+        expand=lambda build, inputs, specs, attrs: list(inputs), input_names=(),
+    )
+)  # fmt: skip
 placeholder_op = register(
     OpDef(
         "placeholder", lambda *, shape, dtype: (Spec(shape, dtype),), None, gradient=no_gradient,
@@ -137,6 +143,12 @@ def _known(t: Tensor) -> Any:
 def identity(input: Any, name: str | None = None) -> Tensor:
     """Return a new tensor of the same value; inside `control_dependencies` it waits for them."""
     return apply(identity_op, (convert_to_tensor(input),), None, name)
+
+
+def identity_n(input: Iterable[Any], name: str | None = None) -> list[Tensor]:
+    """Return new tensors of the same values; with `Graph.gradient_override_map` they share a gradient."""
+    found = apply(identity_n_op, [convert_to_tensor(t) for t in input], None, name)
+    return list(found) if isinstance(found, tuple) else [found]
 
 
 def stop_gradient(input: Any, name: str | None = None) -> Tensor:

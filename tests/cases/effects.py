@@ -1,4 +1,4 @@
-"""Rows of what calls back into Python: functions of the user, printing, checks."""
+"""Rows of what calls back into Python, as functions of the user, printing, checks; and of `identity_n`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ CASES: list[Case] = [
     case("py_func", [(3,)], {"call": _NOTHING}, expected=lambda x: True, label="no result"),
     case("py_func_stateless", [(3, 4), (2,)], {"call": _CALL}, expected=_expected, host_ok=True,
          label="two results"),
+    case("identity_n", [(3, 4), ints((2,))], expected=lambda x, y: (x, y)),
     case("print", [(3, 4), ints((2,))], _PRINT, expected=lambda x, y: True, label="two tensors"),
     case("assert", [np.bool_(True), (3,)], {"summarize": 3}, expected=lambda c, x: True),
     case("check_numerics", [np.bool_(False), np.bool_(False)], {"text": "loss"}, expected=lambda a, b: True),
