@@ -323,3 +323,21 @@ def test_messages() -> None:
         cells.DropoutWrapper(cell, output_keep_prob=1.5)
     with pytest.raises(GraphrunError, match=r"is no cell(?s:.*)LSTMCell"):
         tf.nn.dynamic_rnn(128, tf.zeros([1, 2, 3]), dtype=tf.float32)
+
+
+def test_a_loop_that_is_unrolled_costs_no_more_than_written_out() -> None:
+    """The gradient of the weights is one product over all steps, though a loop adds it up step by step."""
+    launches = {}
+    for how in ("static", "dynamic"):
+        with tf.Graph().as_default():
+            x = tf.placeholder(tf.float32, (8, 12, DEPTH))
+            cell = cells.BasicLSTMCell(UNITS)
+            if how == "dynamic":
+                _, state = tf.nn.dynamic_rnn(cell, x, dtype=tf.float32)
+            else:
+                _, state = tf.nn.static_rnn(cell, tf.unstack(x, axis=1), dtype=tf.float32)
+            train = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_mean(state.h**2))
+            with tf.Session(device="null:0") as session:
+                session.run(tf.global_variables_initializer())
+                launches[how] = len(session.plan(train, {x: np.zeros((8, 12, DEPTH))}).launches)
+    assert launches["dynamic"] <= launches["static"]

@@ -27,7 +27,7 @@ def sums(program: Program) -> Program:
     """Run the pass."""
     work = _Sums(program)
     for node in program.nodes:
-        if node.op.name == "add_n" and runs_kernels(node.device) and not work.is_inner(node):
+        if _is_sum(node) and runs_kernels(node.device) and not work.is_inner(node):
             work.consider(node)
     if work.replaced:
         program.nodes += work.made
@@ -51,14 +51,14 @@ class _Sums:
 
     def is_inner(self, node: Node) -> bool:
         """Whether a sum is a term of another sum alone."""
-        return self._read_once(node) and self.consumers[node, 0][0].op.name == "add_n"
+        return self._read_once(node) and _is_sum(self.consumers[node, 0][0])
 
     def _terms(self, node: Node) -> list[Value]:
         terms: list[Value] = []
         stack = list(reversed(node.inputs))
         while stack:
             value = stack.pop()
-            if value[0].op.name == "add_n" and value[0].device == node.device and self._read_once(value[0]):
+            if _is_sum(value[0]) and value[0].device == node.device and self._read_once(value[0]):
                 stack += reversed(value[0].inputs)
             else:
                 terms.append(value)
@@ -82,7 +82,8 @@ class _Sums:
             found |= made is not None
             kept += values if made is None else [made]
         if found:
-            self.replaced[node, 0] = self._added(node, kept)
+            # Totals of loops begin with zeros.
+            self.replaced[node, 0] = self._added(node, [v for v in kept if not _is_zero(v[0])])
 
     def _joined_term(self, node: Node, terms: list[Node]) -> Value | None:
         first = terms[0]
@@ -115,11 +116,24 @@ class _Sums:
     def _added(self, node: Node, values: Sequence[Value]) -> Value:
         total, rest = values[0], list(values[1:])
         while rest:
-            new = Node(node.op, [total, *rest[: MAX_ADDED - 1]], {}, node.specs, node.origin, node.device)
+            new = Node(
+                get_op("add_n"), [total, *rest[: MAX_ADDED - 1]], {}, node.specs, node.origin, node.device
+            )
             del rest[: MAX_ADDED - 1]
             self.made.append(new)
             total = new, 0
         return total
+
+
+def _is_sum(node: Node) -> bool:
+    """Whether it adds values of its own shape: the totals that unrolled loops carry are sums of two."""
+    if node.op.name == "add_n":
+        return True
+    return node.op.name == "add" and all(s == node.specs[0] for s in node.input_specs)
+
+
+def _is_zero(node: Node) -> bool:
+    return node.op.name == "fill" and not node.attrs["value"].array.any()
 
 
 def _size(value: Value) -> int:
