@@ -195,12 +195,6 @@ def _within(shape: Shape, other: Shape) -> bool:
     return all(o is None or o == s for s, o in zip(shape, other, strict=True))
 
 
-def _arguments(region: Region, initial: Values) -> list[Any]:
-    """What the user's functions are called with."""
-    vars_ = initial.rebuilt(region.params[: len(initial.tensors)])
-    return list(vars_) if isinstance(vars_, list | tuple) else [vars_]
-
-
 def _call(fn: Callable[..., Any], region: Region, initial: Values) -> Any:
     structure = initial.rebuilt(region.params[: len(initial.tensors)])
     return fn(*structure) if isinstance(structure, list | tuple) else fn(structure)

@@ -33,8 +33,6 @@ def own(
     with graph.control_dependencies(list(waits)):
         all_attrs = {**regions, **attrs, "count": len(inputs), "saved": Saved()}
         op = graph.create_operation(opdef, [*inputs, *captures], all_attrs, name)
-    for region in regions.values():
-        region.owner = op
     return op
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from graphrun.errors import GraphError, message
-
 
 def is_nested(item: Any) -> bool:
     """Whether it holds parts, rather than being one."""
@@ -59,15 +57,6 @@ def same_structure(a: Any, b: Any) -> bool:
             return False
         return all(same_structure(x, y) for x, y in zip(a, b, strict=True))
     return True
-
-
-def require_same_structure(a: Any, b: Any, what: str, where: str, site: Any = None) -> None:
-    """Raise unless both have the same nesting."""
-    if not same_structure(a, b):
-        raise GraphError(
-            message(what, where=where, site=site, got=f"{describe(b)} where there was {describe(a)}",
-                    expected="the same nesting of lists, tuples and dictionaries")
-        )  # fmt: skip
 
 
 def describe(item: Any) -> str:

@@ -57,7 +57,7 @@ class Region:
         Operations around it that its operations wait for.
     """
 
-    __slots__ = ("graph", "kind", "parent", "params", "outputs", "captures", "waits", "resolve", "owner")
+    __slots__ = ("graph", "kind", "parent", "params", "outputs", "captures", "waits", "resolve")
 
     def __init__(self, graph: Graph, kind: str, resolve: Resolver | None = None) -> None:
         self.graph = graph
@@ -68,7 +68,6 @@ class Region:
         self.captures: list[Tensor] = []
         self.waits: list[Operation] = []
         self.resolve = resolve
-        self.owner: Operation | None = None
 
     @contextmanager
     def entered(self) -> Iterator[Region]:
