@@ -16,6 +16,7 @@ from graphrun.ops.convert import cast
 from graphrun.ops.fill import fill, ones, shape, zeros
 from graphrun.ops.state import Variable, assign_add, constant, group, trainable_variables
 from graphrun.shapes import is_static
+from graphrun.variable_scope import get_variable_scope
 
 GradsAndVars = Sequence[tuple[Any, Variable]]
 
@@ -375,15 +376,22 @@ class Optimizer:
 
 
 def make_slot(var: Any, op_name: str, initial_value: Callable[[], Tensor]) -> Variable:
-    """A variable that belongs to `var` (a variable or tensor) and is named after it."""
+    """A variable that belongs to `var` (a variable or tensor) and is named after it.
+
+    A variable scope that is open stands before the name: it is by this that programs tell the slots from the
+    variables of a net, when they collect all that a scope has.
+    """
     graph = var.graph
-    # In whatever scope and after whatever operations the optimizer is built.
+    with graph.as_default():
+        scope = get_variable_scope().name
+    name = f"{var.op.name}/{op_name}"
+    # In whatever name scope and after whatever operations the optimizer is built.
     with graph.as_default(), graph.name_scope(None), graph.device(var.device or None):
         return Variable(
             initial_value,
             trainable=False,
             validate_shape=is_static(var.shape.as_tuple()),
-            name=f"{var.op.name}/{op_name}",
+            name=f"{scope}/{name}" if scope else name,
         )
 
 

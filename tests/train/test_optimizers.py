@@ -201,6 +201,20 @@ def test_names_of_slots(make: Any, slots: list[str]) -> None:
     assert _names()[2:] == slots
 
 
+def test_a_variable_scope_stands_before_the_names_of_slots() -> None:
+    """Programs copy one net to another by the scopes' collections, and slots are no part of a net."""
+    with gr.variable_scope("net"):
+        w = gr.get_variable("w", [2])
+    with gr.variable_scope("train"), gr.name_scope("operations"):
+        gr.train.AdamOptimizer(0.1).minimize(gr.reduce_sum(w))
+        gr.train.ExponentialMovingAverage(0.9).apply([w])
+    assert sorted(v.op.name for v in gr.global_variables() if v is not w) == [
+        "train/net/w/Adam", "train/net/w/Adam_1", "train/net/w/ExponentialMovingAverage",
+        "train/operations/beta1_power", "train/operations/beta2_power",
+    ]  # fmt: skip
+    assert gr.get_collection(gr.GraphKeys.GLOBAL_VARIABLES, scope="net") == [w]
+
+
 def test_one_optimizer_used_twice_makes_slots_once() -> None:
     _, _, loss = _two_variables()
     opt = gr.train.MomentumOptimizer(0.1, 0.9)
