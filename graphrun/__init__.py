@@ -170,6 +170,8 @@ from graphrun.ops.complex import ifft2d as ifft2d
 from graphrun.ops.complex import ifft3d as ifft3d
 from graphrun.ops.complex import imag as imag
 from graphrun.ops.complex import real as real
+from graphrun.ops.custom import OpenCLKernel as OpenCLKernel
+from graphrun.ops.custom import custom_op as custom_op
 from graphrun.ops.decompositions import qr as qr
 from graphrun.ops.decompositions import self_adjoint_eig as self_adjoint_eig
 from graphrun.ops.decompositions import self_adjoint_eigvals as self_adjoint_eigvals

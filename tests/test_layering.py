@@ -71,6 +71,7 @@ ROOMS = {
     "graphrun.__main__": "tools",
     "graphrun.bench": "tools",
     "graphrun.cli": "tools",
+    "graphrun.testing": "tools",
     "graphrun.tools": "tools",
 }
 

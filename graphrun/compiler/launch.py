@@ -314,7 +314,7 @@ def _reduce_launches(
 
 
 def _file_launch(op_name: str, launch: Launch) -> KernelLaunch:
-    name, text = _file_kernel(launch.file, launch.entry, launch.defines)
+    name, text = _file_kernel(launch.file, launch.entry, launch.defines, source=launch.source)
     return KernelLaunch(
         name, text, launch.args, launch.global_size, launch.local_size, f"{op_name}:{launch.entry}"
     )
@@ -322,15 +322,14 @@ def _file_launch(op_name: str, launch: Launch) -> KernelLaunch:
 
 @functools.lru_cache(maxsize=256)
 def _file_kernel(
-    file: str, entry: str, given: tuple[tuple[str, Any], ...], epilogue: str = ""
+    file: str, entry: str, given: tuple[tuple[str, Any], ...], epilogue: str = "", source: str = ""
 ) -> tuple[str, str]:
     defines = dict(given)
     defines.setdefault(f"GR_ENTRY_{entry}", 1)
     head = "".join(f"#define {k} {v}\n" for k, v in defines.items())
     tail = "".join(f"#undef {k}\n" for k in (*defines, *(EPILOGUE_MACROS if epilogue else ())))
-    return _named(
-        entry, f"{epilogue}{head}#define GR_NAME GR_KERNEL\n{kernel_source(file)}\n#undef GR_NAME\n{tail}"
-    )
+    body = source or kernel_source(file)
+    return _named(entry, f"{epilogue}{head}#define GR_NAME GR_KERNEL\n{body}\n#undef GR_NAME\n{tail}")
 
 
 def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:

@@ -139,6 +139,8 @@ class Launch:
         pointer and then its ``ulong`` offset in elements; ``(ctype, number)``, as ``("int", 7)``, a scalar.
     global_size, local_size : tuple of int
         `local_size` None leaves the choice to the driver.
+    source : str
+        The kernel's text, of one that is in no file; `file` is empty then.
     """
 
     file: str
@@ -147,6 +149,7 @@ class Launch:
     args: tuple[tuple[str, Any], ...]
     global_size: tuple[int, ...]
     local_size: tuple[int, ...] | None = None
+    source: str = ""
 
 
 # Of an input whose values stay from one run to the next: a pack of it costs next to nothing.

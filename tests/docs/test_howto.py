@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("add-an-op.md", "add-a-pass.md", "add-a-kernel.md")
+PAGES = ("add-an-op.md", "add-a-pass.md", "add-a-kernel.md", "your-own-op.md")
 
 _DIRECTIVES = {
     "append": re.compile(r"Append to `([^`]+)`:$"),
