@@ -86,8 +86,9 @@ from graphrun.ops.pool_ranks import pool as pool
 from graphrun.ops.ranking import in_top_k as in_top_k
 from graphrun.ops.ranking import top_k as top_k
 from graphrun.rnn import rnn_cell as rnn_cell
-from graphrun.rnn.over_time import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
-from graphrun.rnn.over_time import dynamic_rnn as dynamic_rnn
-from graphrun.rnn.over_time import raw_rnn as raw_rnn
-from graphrun.rnn.over_time import static_bidirectional_rnn as static_bidirectional_rnn
-from graphrun.rnn.over_time import static_rnn as static_rnn
+from graphrun.rnn.dynamic import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
+from graphrun.rnn.dynamic import dynamic_rnn as dynamic_rnn
+from graphrun.rnn.raw import raw_rnn as raw_rnn
+from graphrun.rnn.unrolled import static_bidirectional_rnn as static_bidirectional_rnn
+from graphrun.rnn.unrolled import static_rnn as static_rnn
+from graphrun.rnn.unrolled import static_state_saving_rnn as static_state_saving_rnn

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.control.structure import flatten, is_nested, map_structure
 from graphrun.dtypes import as_dtype
 from graphrun.errors import GraphError, ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
@@ -57,8 +58,7 @@ class Layer:
         if kwargs:
             raise TypeError(f"{type(self).__name__} got unknown arguments: {', '.join(sorted(kwargs))}")
         self._base_name = name or snake_case(type(self).__name__)
-        self._named = name is not None or given is not None
-        self._wanted = given if given is not None else name
+        self._wanted = given
         self._scope: VariableScope | None = None
         self.trainable = trainable
         self.dtype = None if dtype is None else as_dtype(dtype)
@@ -155,8 +155,10 @@ class Layer:
     # -- calling it ---------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        several = isinstance(inputs, list | tuple) and any(isinstance(x, Tensor | Variable) for x in inputs)
-        tensors = [convert_to_tensor(x) for x in inputs] if several else [convert_to_tensor(inputs)]
+        # A list of numbers is one tensor; with a tensor in it, it is a structure of them.
+        several = is_nested(inputs) and any(isinstance(x, Tensor | Variable) for x in flatten(inputs))
+        inputs = map_structure(convert_to_tensor, inputs) if several else convert_to_tensor(inputs)
+        tensors = flatten(inputs)
         graph = tensors[0].graph
         with graph.as_default():
             # Given by `scope=`, a scope is shared: its variables are found there when it reuses.
@@ -168,10 +170,9 @@ class Layer:
                     if not self.built:
                         if self.dtype is None and tensors[0].dtype.is_floating:
                             self.dtype = tensors[0].dtype
-                        shapes = [t.shape for t in tensors]
-                        self.build(shapes if several else shapes[0])
+                        self.build(map_structure(lambda t: t.shape, inputs))
                         self.built = True
-                    outputs = self.call(tensors if several else tensors[0], *args, **kwargs)
+                    outputs = self.call(inputs, *args, **kwargs)
                     if self.activity_regularizer is not None:
                         for y in outputs if isinstance(outputs, list | tuple) else [outputs]:
                             with graph.name_scope("ActivityRegularizer"):
@@ -183,8 +184,9 @@ class Layer:
     def _opened(self) -> VariableScope:
         if isinstance(self._wanted, VariableScope):
             return self._wanted
-        reuse = self._reuse if self._named else None
-        with variable_scope(self._wanted, self._base_name, reuse=reuse) as scope:
+        # A layer that reuses is named as the one whose variables it takes; another one's name is made unique.
+        wanted = self._base_name if self._reuse and self._wanted is None else self._wanted
+        with variable_scope(wanted, self._base_name) as scope:
             return scope
 
     def _check(self, tensors: Sequence[Tensor]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphrun import nn
 from graphrun.errors import ShapeError, message
 from graphrun.graph.site import user_site
 from graphrun.initializers import zeros
+from graphrun.layers.activations import activation_of
 from graphrun.layers.base import InputSpec, Layer, function_of, last_size
 from graphrun.ops.array import shape as shape_of
+from graphrun.ops.conv import conv2d_transpose as _conv2d_transpose
+from graphrun.ops.conv_ranks import convolution
+from graphrun.ops.depthwise import separable_conv2d as _separable_conv2d
+from graphrun.ops.nn import bias_add
 
 
 def sizes(value: Any, rank: int, what: str) -> tuple[int, ...]:
@@ -56,7 +60,7 @@ class _Conv(Layer):
         self.padding = padding.upper()
         self.data_format = data_format
         self._first = channels_first(data_format)
-        self.activation, self.use_bias = activation, use_bias
+        self.activation, self.use_bias = activation_of(activation), use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer or zeros()
         self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
         self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
@@ -92,7 +96,7 @@ class _Conv(Layer):
         )  # fmt: skip
 
     def _convolved(self, x: Any) -> Any:
-        return nn.convolution(
+        return convolution(
             x, self.kernel, self.padding, strides=self.strides, dilation_rate=self.dilation_rate,
             data_format=self._layout,
         )  # fmt: skip
@@ -100,7 +104,7 @@ class _Conv(Layer):
     def call(self, inputs: Any, **_: Any) -> Any:
         y = self._convolved(inputs)
         if self.use_bias:
-            y = nn.bias_add(y, self.bias, "NCHW" if self._first else None)
+            y = bias_add(y, self.bias, "NCHW" if self._first else None)
         return y if self.activation is None else self.activation(y)
 
 
@@ -122,7 +126,7 @@ class Conv2D(_Conv):
         ``"valid"`` or ``"same"``.
     data_format : str
         ``"channels_last"`` or ``"channels_first"``.
-    activation : function, optional
+    activation : function or str, optional
     use_bias : bool
     kernel_initializer, bias_initializer : initializer
     kernel_regularizer, bias_regularizer, activity_regularizer : function, optional
@@ -169,7 +173,7 @@ class Conv2DTranspose(_Conv):
         batch = x._shape[0] if x._shape[0] is not None else dynamic[0]
         full = [batch, self.filters, *lengths] if self._first else [batch, *lengths, self.filters]
         strides = (1, 1, *self.strides) if self._first else (1, *self.strides, 1)
-        return nn.conv2d_transpose(
+        return _conv2d_transpose(
             x, self.kernel, full, strides, self.padding, data_format=self._layout
         )  # fmt: skip
 
@@ -220,7 +224,7 @@ class SeparableConv2D(_Conv):
 
     def _convolved(self, x: Any) -> Any:
         strides = (1, 1, *self.strides) if self._first else (1, *self.strides, 1)
-        return nn.separable_conv2d(
+        return _separable_conv2d(
             x, self.depthwise_kernel, self.pointwise_kernel, strides, self.padding,
             rate=self.dilation_rate, data_format=self._layout,
         )  # fmt: skip

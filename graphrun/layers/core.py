@@ -7,12 +7,13 @@ from typing import Any
 
 from graphrun.graph.node import Tensor
 from graphrun.initializers import zeros
+from graphrun.layers.activations import activation_of
 from graphrun.layers.base import InputSpec, Layer, as_flag, function_of, last_size
-from graphrun.nn import bias_add
-from graphrun.nn import dropout as _dropout
 from graphrun.ops.array import reshape, shape
 from graphrun.ops.compare import where
 from graphrun.ops.linalg import matmul, tensordot
+from graphrun.ops.nn import bias_add
+from graphrun.ops.nn import dropout as _dropout
 from graphrun.ops.state import identity
 
 
@@ -23,7 +24,7 @@ class Dense(Layer):
     ----------
     units : int
         Outputs.
-    activation : function, optional
+    activation : function or str, optional
     use_bias : bool
     kernel_initializer, bias_initializer : initializer
         The variable scope's, or Glorot's uniform one, for the kernel; zeros for the bias.
@@ -38,7 +39,7 @@ class Dense(Layer):
         trainable: bool = True, name: str | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(trainable, name, activity_regularizer=activity_regularizer, **kwargs)
-        self.units, self.activation, self.use_bias = int(units), activation, use_bias
+        self.units, self.activation, self.use_bias = int(units), activation_of(activation), use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer or zeros()
         self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
         self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphrun import nn
 from graphrun.layers.base import InputSpec, Layer, function_of
 from graphrun.layers.convolutional import channels_first, sizes
 from graphrun.ops.array import expand_dims, squeeze
+from graphrun.ops.pool import avg_pool, max_pool
 
 
 class _Pool(Layer):
@@ -40,27 +40,27 @@ class _Pool(Layer):
 class MaxPooling2D(_Pool):
     """The largest element of each window of ``(batch, height, width, channels)``."""
 
-    pool = staticmethod(nn.max_pool)
+    pool = staticmethod(max_pool)
 
 
 class AveragePooling2D(_Pool):
     """The mean of each window of ``(batch, height, width, channels)``; padding does not count."""
 
-    pool = staticmethod(nn.avg_pool)
+    pool = staticmethod(avg_pool)
 
 
 class MaxPooling1D(_Pool):
     """The largest element of each window of ``(batch, length, channels)``."""
 
     rank = 1
-    pool = staticmethod(nn.max_pool)
+    pool = staticmethod(max_pool)
 
 
 class AveragePooling1D(_Pool):
     """The mean of each window of ``(batch, length, channels)``; padding does not count."""
 
     rank = 1
-    pool = staticmethod(nn.avg_pool)
+    pool = staticmethod(avg_pool)
 
 
 def _function(layer: type[_Pool], name: str) -> Callable[..., Any]:

@@ -1,360 +1,294 @@
-"""Cells of recurrent nets: one step from an input and a state to an output and the next state."""
+"""Cells of recurrent networks: the basic one, the gated one, and long short-term memory."""
 
 from __future__ import annotations
 
-from collections import namedtuple
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from graphrun.control.structure import flatten, is_nested, pack_like
-from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import GraphError, ShapeError, message
-from graphrun.graph.default import get_default_graph
+from graphrun.errors import DTypeError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.initializers import constant as constant_initializer
-from graphrun.initializers import zeros as zeros_initializer
-from graphrun.layers.base import Layer, last_size
-from graphrun.ops.arithmetic import clip_by_value
-from graphrun.ops.array import concat, split, zeros
+from graphrun.initializers import constant, zeros
+from graphrun.layers.activations import activation_of
+from graphrun.ops.array import concat, split
 from graphrun.ops.elementwise import sigmoid, tanh
 from graphrun.ops.linalg import matmul
+from graphrun.ops.math import add, clip_by_value, multiply
 from graphrun.ops.nn import bias_add
-from graphrun.shapes import TensorShape, format_shape
-from graphrun.variable_scope import get_variable_scope, variable_scope
-
-LSTMStateTuple = namedtuple("LSTMStateTuple", ("c", "h"))
-LSTMStateTuple.__doc__ = "The state of an LSTM: memory `c`, and output `h`."
+from graphrun.ops.slicing import slice_
+from graphrun.rnn.base import LayerRNNCell
 
 
-class RNNCell(Layer):
-    """Base of cells, and of your own: give it `state_size`, `output_size` and ``call(inputs, state)``.
-
-    `call` returns the output and the next state, which has the structure of `state_size`.
-
-    Examples
-    --------
-    >>> import graphrun as gr
-    >>> class Decay(gr.nn.rnn_cell.RNNCell):
-    ...     state_size = output_size = 3
-    ...     def call(self, inputs, state):
-    ...         new = 0.5 * state + inputs
-    ...         return new, new
-    >>> with gr.Graph().as_default(), gr.Session() as sess:
-    ...     y, _ = gr.nn.dynamic_rnn(Decay(), gr.ones([1, 3, 3]), dtype=gr.float32)
-    ...     print(sess.run(y[0, :, 0]))
-    [1.   1.5  1.75]
-    """
-
-    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
-        """One step; `scope` is the variable scope to be in."""
-        if scope is not None:
-            with variable_scope(scope):
-                return super().__call__(inputs, state)
-        with variable_scope(get_variable_scope(), auxiliary_name_scope=False):
-            return super().__call__(inputs, state)
-
-    @property
-    def state_size(self) -> Any:
-        """Size of the state: an int, a shape, or a structure of them."""
-        raise NotImplementedError(f"{type(self).__name__} has no state_size")
-
-    @property
-    def output_size(self) -> Any:
-        """Size of the output."""
-        raise NotImplementedError(f"{type(self).__name__} has no output_size")
-
-    def zero_state(self, batch_size: Any, dtype: Any) -> Any:
-        """A state of zeros, of shape ``(batch_size, size)`` for each size."""
-        with get_default_graph().name_scope(f"{type(self).__name__}ZeroState"):
-            return zero_state(self.state_size, batch_size, as_dtype(dtype))
-
-    def get_initial_state(self, inputs: Any = None, batch_size: Any = None, dtype: Any = None) -> Any:
-        """A state of zeros for the batch of `inputs`."""
-        if inputs is not None:
-            from graphrun.ops.array import shape
-
-            batch_size = inputs._shape[0] if inputs._shape and inputs._shape[0] else shape(inputs)[0]
-            dtype = inputs.dtype if dtype is None else dtype
-        return self.zero_state(batch_size, dtype)
-
-
-def dims_of_size(size: Any) -> list[int]:
-    """A size as the dimensions behind the batch's."""
-    return [size] if isinstance(size, int) else TensorShape(size).as_list()  # type: ignore[return-value]
-
-
-def is_size(size: Any) -> bool:
-    return isinstance(size, int | TensorShape) or not is_nested(size)
-
-
-def zero_state(size: Any, batch_size: Any, dtype: DType) -> Any:
-    """Zeros for each size of a structure."""
-    if is_size(size):
-        return zeros([batch_size, *dims_of_size(size)], dtype)
-    return pack_like(size, [zeros([batch_size, *dims_of_size(s)], dtype) for s in flatten(size)])
-
-
-def _joined(inputs: Tensor, h: Tensor, cell: Layer) -> Tensor:
-    if inputs._shape is not None and len(inputs._shape) != 2:
-        raise ShapeError(
-            message(
-                f"the input of a step has rank {len(inputs._shape)}",
-                where=f"{type(cell).__name__} '{cell.name}'",
-                site=user_site(),
-                got=f"'{inputs.name}': {format_shape(inputs._shape)}",
-                expected="shape (batch, depth)",
-                fix="dynamic_rnn takes (batch, time, depth), static_rnn a list of (batch, depth)",
-            )
-        )
-    return concat([inputs, h], 1)
-
-
-class _OwnCell(RNNCell):
-    """What the cells of this file share."""
-
-    def __init__(
-        self, num_units: int, activation: Any, reuse: Any, name: str | None, dtype: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(name=name, dtype=dtype, _reuse=reuse, **kwargs)
-        self._num_units = int(num_units)
-        self._activation: Callable[[Any], Any] = _function(activation)
-
-    @property
-    def state_size(self) -> Any:
-        return self._num_units
-
-    @property
-    def output_size(self) -> Any:
-        return self._num_units
-
-
-def _function(activation: Any) -> Any:
-    if activation is None:
-        return tanh
-    if isinstance(activation, str):
-        from graphrun import nn
-
-        return getattr(nn, activation)
-    return activation
-
-
-class BasicRNNCell(_OwnCell):
-    """The simplest cell: ``output = state = activation([inputs, state] W + b)``.
+class BasicRNNCell(LayerRNNCell):
+    """``activation([inputs, state] @ kernel + bias)``, which is the output and the next state.
 
     Parameters
     ----------
     num_units : int
-    activation : function or its name, optional
-        By default tanh.
-    reuse, name, dtype
-        As for layers.
+    activation : function or str, optional
+        tanh by default.
+    reuse : bool, optional
+        Take the variables of a cell of the same name that is there.
+    name : str, optional
+    dtype : dtype, optional
     """
 
     def __init__(
-        self, num_units: int, activation: Any = None, reuse: Any = None, name: str | None = None,
+        self, num_units: int, activation: Any = None, reuse: bool | None = None, name: str | None = None,
         dtype: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        super().__init__(num_units, activation, reuse, name, dtype, **kwargs)
+        super().__init__(_reuse=reuse, name=name, dtype=dtype, **kwargs)
+        self._num_units, self._activation = int(num_units), activation_of(activation, tanh)
+        self._kernel: Any = None
+        self._bias: Any = None
+
+    @property
+    def state_size(self) -> int:
+        return self._num_units
+
+    @property
+    def output_size(self) -> int:
+        return self._num_units
 
     def build(self, input_shape: Any) -> None:
-        """Make kernel and bias."""
-        n = self._num_units
-        self._kernel = self.add_variable("kernel", [last_size(self, input_shape) + n, n])
-        self._bias = self.add_variable("bias", [n], initializer=zeros_initializer(self.dtype))
+        rows = self._depth(input_shape) + self._num_units
+        self._kernel = self.add_weight("kernel", [rows, self._num_units])
+        self._bias = self.add_weight("bias", [self._num_units], initializer=zeros(dtype=self.dtype))
 
     def call(self, inputs: Any, state: Any) -> Any:  # type: ignore[override]
-        """One step."""
-        output = self._activation(bias_add(matmul(_joined(inputs, state, self), self._kernel), self._bias))
+        h = self._state(state, self._num_units)
+        output = self._activation(bias_add(matmul(concat([inputs, h], 1), self._kernel), self._bias))
         return output, output
 
 
-class GRUCell(_OwnCell):
-    """Gated recurrent unit.
+class GRUCell(LayerRNNCell):
+    """The gated recurrent unit (Cho et al. 2014).
+
+    ``r, u = sigmoid([inputs, h] @ gates)``, ``c = activation([inputs, r * h] @ candidate)``, and the output
+    and next state is ``u * h + (1 - u) * c``.
 
     Parameters
     ----------
     num_units : int
-    activation : function or its name, optional
-        Of the candidate; by default tanh.
-    kernel_initializer, bias_initializer : initializer, optional
-        The biases of the gates are 1 by default, those of the candidate 0.
-
-    References
-    ----------
-    K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, 2014, arXiv:1406.1078.
+    activation : function or str, optional
+        tanh by default.
+    reuse : bool, optional
+    kernel_initializer : initializer, optional
+        The scope's by default.
+    bias_initializer : initializer, optional
+        By default ones for the gates, so that the state is kept at first, and zeros for the candidate.
+    name : str, optional
+    dtype : dtype, optional
     """
 
     def __init__(
-        self, num_units: int, activation: Any = None, reuse: Any = None, kernel_initializer: Any = None,
-        bias_initializer: Any = None, name: str | None = None, dtype: Any = None, **kwargs: Any,
+        self, num_units: int, activation: Any = None, reuse: bool | None = None,
+        kernel_initializer: Any = None, bias_initializer: Any = None, name: str | None = None,
+        dtype: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        super().__init__(num_units, activation, reuse, name, dtype, **kwargs)
+        super().__init__(_reuse=reuse, name=name, dtype=dtype, **kwargs)
+        self._num_units, self._activation = int(num_units), activation_of(activation, tanh)
         self._kernel_initializer, self._bias_initializer = kernel_initializer, bias_initializer
 
+    @property
+    def state_size(self) -> int:
+        return self._num_units
+
+    @property
+    def output_size(self) -> int:
+        return self._num_units
+
     def build(self, input_shape: Any) -> None:
-        """Make kernels and biases of gates and candidate."""
-        n, depth = self._num_units, last_size(self, input_shape)
-        kernel, given = self._kernel_initializer, self._bias_initializer
-        ones = constant_initializer(1.0, dtype=self.dtype) if given is None else given
-        nothing = zeros_initializer(self.dtype) if given is None else given
-        self._gate_kernel = self.add_variable("gates/kernel", [depth + n, 2 * n], initializer=kernel)
-        self._gate_bias = self.add_variable("gates/bias", [2 * n], initializer=ones)
-        self._candidate_kernel = self.add_variable("candidate/kernel", [depth + n, n], initializer=kernel)
-        self._candidate_bias = self.add_variable("candidate/bias", [n], initializer=nothing)
+        n, kernel, bias = self._num_units, self._kernel_initializer, self._bias_initializer
+        rows = self._depth(input_shape) + n
+        self._gate_kernel = self.add_weight("gates/kernel", [rows, 2 * n], initializer=kernel)
+        self._gate_bias = self.add_weight(
+            "gates/bias", [2 * n], initializer=constant(1.0, dtype=self.dtype) if bias is None else bias
+        )
+        self._candidate_kernel = self.add_weight("candidate/kernel", [rows, n], initializer=kernel)
+        self._candidate_bias = self.add_weight(
+            "candidate/bias", [n], initializer=zeros(dtype=self.dtype) if bias is None else bias
+        )
 
     def call(self, inputs: Any, state: Any) -> Any:  # type: ignore[override]
-        """One step."""
-        gates = sigmoid(bias_add(matmul(_joined(inputs, state, self), self._gate_kernel), self._gate_bias))
-        r, u = split(gates, 2, axis=1)
-        candidate = matmul(concat([inputs, r * state], 1), self._candidate_kernel)
-        c = self._activation(bias_add(candidate, self._candidate_bias))
-        new = u * state + (1 - u) * c
+        h = self._state(state, self._num_units)
+        gates = bias_add(matmul(concat([inputs, h], 1), self._gate_kernel), self._gate_bias)
+        r, u = split(sigmoid(gates), 2, 1)
+        c = bias_add(matmul(concat([inputs, r * h], 1), self._candidate_kernel), self._candidate_bias)
+        new = u * h + (1 - u) * self._activation(c)
         return new, new
 
 
-class _LSTM(_OwnCell):
+class LSTMStateTuple(NamedTuple):
+    """The state of an LSTM cell: the memory `c` and the output `h`, in this order."""
+
+    c: Any
+    h: Any
+
+    @property
+    def dtype(self) -> Any:
+        """That of both."""
+        if self.c.dtype is not self.h.dtype:
+            raise DTypeError(
+                message("c and h have different dtypes", where="LSTMStateTuple", site=user_site(),
+                        got=f"c: {self.c.dtype}   h: {self.h.dtype}")
+            )  # fmt: skip
+        return self.c.dtype
+
+
+class _LSTM(LayerRNNCell):
+    """The state of an LSTM: a pair, or one tensor with both beside each other."""
+
+    _num_units: int
     _state_is_tuple: bool
 
-    def _parts(self, state: Any, sizes: Sequence[int]) -> Any:
-        if not self._state_is_tuple:
-            return split(state, list(sizes), axis=1)
-        if not isinstance(state, list | tuple) or len(state) != 2:
-            raise GraphError(
-                message("the state is no pair", site=user_site(),
-                        where=f"{type(self).__name__} '{self.name}'", got=repr(state),
-                        expected="LSTMStateTuple(c, h)",
-                        fix="cell.zero_state(batch_size, gr.float32) makes one")
-            )  # fmt: skip
-        return state
+    @property
+    def output_size(self) -> int:
+        return self._num_units
 
-    def _state(self, c: Any, h: Any) -> Any:
+    @property
+    def state_size(self) -> Any:
+        pair = LSTMStateTuple(self._num_units, self.output_size)
+        return pair if self._state_is_tuple else sum(pair)
+
+    def _parts(self, state: Any) -> tuple[Tensor, Tensor]:
+        n, m = self._num_units, self.output_size
+        if not self._state_is_tuple:
+            both = self._state(state, n + m)
+            return slice_(both, [0, 0], [-1, n]), slice_(both, [0, n], [-1, m])
+        if not isinstance(state, list | tuple) or len(state) != 2:
+            raise DTypeError(
+                message(
+                    f"the state is a {type(state).__name__}", where=self._where(), site=user_site(),
+                    expected="a pair of tensors (c, h)",
+                    fix="gr.nn.rnn_cell.LSTMStateTuple(c, h) makes one of the two; state_is_tuple=False takes"
+                    " one tensor",
+                )
+            )  # fmt: skip
+        return self._state(state[0], n, "state c"), self._state(state[1], m, "state h")
+
+    def _joined(self, c: Tensor, h: Tensor) -> Any:
         return LSTMStateTuple(c, h) if self._state_is_tuple else concat([c, h], 1)
 
 
 class BasicLSTMCell(_LSTM):
-    """LSTM without peepholes, clipping or projection.
+    """Long short-term memory (Zaremba et al. 2014), without peepholes, clipping and projection.
 
     Parameters
     ----------
     num_units : int
     forget_bias : float
-        Added to the forget gate's bias, so that a new net remembers.
+        Added to the forget gate, so that memory is kept at first.
     state_is_tuple : bool
-        Whether the state is an `LSTMStateTuple`; else `c` and `h` are side by side in one tensor.
-    activation : function or its name, optional
-        By default tanh.
+        Whether states are `LSTMStateTuple`; else tensors ``(batch, 2 * num_units)``.
+    activation : function or str, optional
+        tanh by default.
+    reuse : bool, optional
+        Take the variables of a cell of the same name that is there.
+    name : str, optional
+    dtype : dtype, optional
 
-    References
-    ----------
-    W. Zaremba et al., Recurrent Neural Network Regularization, 2014, arXiv:1409.2329.
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default():
+    ...     cell = gr.nn.rnn_cell.BasicLSTMCell(4)
+    ...     y, state = cell(gr.zeros([3, 2]), cell.zero_state(3, gr.float32))
+    ...     print(y.shape, state.c.shape, [v.name for v in cell.variables])
+    (3, 4) (3, 4) ['basic_lstm_cell/kernel:0', 'basic_lstm_cell/bias:0']
     """
 
     def __init__(
         self, num_units: int, forget_bias: float = 1.0, state_is_tuple: bool = True, activation: Any = None,
-        reuse: Any = None, name: str | None = None, dtype: Any = None, **kwargs: Any,
+        reuse: bool | None = None, name: str | None = None, dtype: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        super().__init__(num_units, activation, reuse, name, dtype, **kwargs)
-        self._forget_bias, self._state_is_tuple = forget_bias, state_is_tuple
-
-    @property
-    def state_size(self) -> Any:
-        n = self._num_units
-        return LSTMStateTuple(n, n) if self._state_is_tuple else 2 * n
+        super().__init__(_reuse=reuse, name=name, dtype=dtype, **kwargs)
+        self._num_units, self._activation = int(num_units), activation_of(activation, tanh)
+        self._forget_bias, self._state_is_tuple = forget_bias, bool(state_is_tuple)
 
     def build(self, input_shape: Any) -> None:
-        """Make kernel and bias of all gates."""
         n = self._num_units
-        self._kernel = self.add_variable("kernel", [last_size(self, input_shape) + n, 4 * n])
-        self._bias = self.add_variable("bias", [4 * n], initializer=zeros_initializer(self.dtype))
+        self._kernel = self.add_weight("kernel", [self._depth(input_shape) + n, 4 * n])
+        self._bias = self.add_weight("bias", [4 * n], initializer=zeros(dtype=self.dtype))
 
     def call(self, inputs: Any, state: Any) -> Any:  # type: ignore[override]
-        """One step."""
-        c, h = self._parts(state, [self._num_units] * 2)
-        gates = bias_add(matmul(_joined(inputs, h, self), self._kernel), self._bias)
-        i, j, f, o = split(gates, 4, axis=1)
-        c = c * sigmoid(f + self._forget_bias) + sigmoid(i) * self._activation(j)
-        h = self._activation(c) * sigmoid(o)
-        return h, self._state(c, h)
+        c, h = self._parts(state)
+        gates = bias_add(matmul(concat([inputs, h], 1), self._kernel), self._bias)
+        i, j, f, o = split(gates, 4, 1)
+        kept = multiply(c, sigmoid(add(f, self._forget_bias)))
+        new_c = add(kept, multiply(sigmoid(i), self._activation(j)))
+        new_h = multiply(self._activation(new_c), sigmoid(o))
+        return new_h, self._joined(new_c, new_h)
 
 
 class LSTMCell(_LSTM):
-    """LSTM with peepholes, clipping and projection where they are asked for.
+    """Long short-term memory, with peepholes, clipping and a projection of the output (Sak et al. 2014).
 
     Parameters
     ----------
     num_units : int
     use_peepholes : bool
-        Whether the gates see the memory.
+        Whether the gates see the memory too.
     cell_clip : float, optional
-        The memory is kept within this.
+        The memory is clipped to this magnitude.
     initializer : initializer, optional
-        Of kernels and peepholes.
+        Of the kernels and peepholes.
     num_proj : int, optional
-        Size of the output, which is then a projection.
+        Size of the output, which is then a linear function of the memory's.
     proj_clip : float, optional
-        The projected output is kept within this.
+        The projected output is clipped to this magnitude.
     num_unit_shards, num_proj_shards
-        Accepted for TensorFlow's sake.
-    forget_bias, state_is_tuple, activation
+        Accepted for TensorFlow's sake; a variable is kept whole.
+    forget_bias, state_is_tuple, activation, reuse, name, dtype
         As for `BasicLSTMCell`.
-
-    References
-    ----------
-    H. Sak et al., Long Short-Term Memory Based Recurrent Neural Network Architectures for Large Vocabulary
-    Speech Recognition, 2014, arXiv:1402.1128.
     """
 
     def __init__(
         self, num_units: int, use_peepholes: bool = False, cell_clip: float | None = None,
         initializer: Any = None, num_proj: int | None = None, proj_clip: float | None = None,
-        num_unit_shards: Any = None, num_proj_shards: Any = None, forget_bias: float = 1.0,
-        state_is_tuple: bool = True, activation: Any = None, reuse: Any = None, name: str | None = None,
-        dtype: Any = None, **kwargs: Any,
+        num_unit_shards: int | None = None, num_proj_shards: int | None = None, forget_bias: float = 1.0,
+        state_is_tuple: bool = True, activation: Any = None, reuse: bool | None = None,
+        name: str | None = None, dtype: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        super().__init__(num_units, activation, reuse, name, dtype, **kwargs)
-        self._use_peepholes, self._cell_clip, self._initializer = use_peepholes, cell_clip, initializer
-        self._num_proj, self._proj_clip = num_proj, proj_clip
-        self._forget_bias, self._state_is_tuple = forget_bias, state_is_tuple
+        super().__init__(_reuse=reuse, name=name, dtype=dtype, **kwargs)
+        self._num_units, self._activation = int(num_units), activation_of(activation, tanh)
+        self._use_peepholes, self._cell_clip = bool(use_peepholes), cell_clip
+        self._initializer, self._num_proj, self._proj_clip = initializer, num_proj, proj_clip
+        self._forget_bias, self._state_is_tuple = forget_bias, bool(state_is_tuple)
 
     @property
-    def state_size(self) -> Any:
-        sizes = self._num_units, self.output_size
-        return LSTMStateTuple(*sizes) if self._state_is_tuple else sum(sizes)
-
-    @property
-    def output_size(self) -> Any:
-        return self._num_units if self._num_proj is None else self._num_proj
+    def output_size(self) -> int:
+        return self._num_proj or self._num_units
 
     def build(self, input_shape: Any) -> None:
-        """Make kernel and bias, peepholes and the projection."""
-        n, first = self._num_units, self._initializer
-        depth = last_size(self, input_shape) + self.output_size
-        self._kernel = self.add_variable("kernel", [depth, 4 * n], initializer=first)
-        self._bias = self.add_variable("bias", [4 * n], initializer=zeros_initializer(self.dtype))
+        n, made = self._num_units, self._initializer
+        rows = self._depth(input_shape) + self.output_size
+        self._kernel = self.add_weight("kernel", [rows, 4 * n], initializer=made)
+        self._bias = self.add_weight("bias", [4 * n], initializer=zeros(dtype=self.dtype))
         if self._use_peepholes:
-            self._peepholes = [
-                self.add_variable(f"w_{gate}_diag", [n], initializer=first) for gate in ("f", "i", "o")
-            ]
-        if self._num_proj is not None:
-            self._projection = self.add_variable("projection/kernel", [n, self._num_proj], initializer=first)
+            self._w_f_diag = self.add_weight("w_f_diag", [n], initializer=made)
+            self._w_i_diag = self.add_weight("w_i_diag", [n], initializer=made)
+            self._w_o_diag = self.add_weight("w_o_diag", [n], initializer=made)
+        if self._num_proj:
+            shape = [n, self._num_proj]
+            self._projection = self.add_weight("projection/kernel", shape, initializer=made)
 
     def call(self, inputs: Any, state: Any) -> Any:  # type: ignore[override]
-        """One step."""
-        before, h = self._parts(state, [self._num_units, self.output_size])
-        gates = bias_add(matmul(_joined(inputs, h, self), self._kernel), self._bias)
-        i, j, f, o = split(gates, 4, axis=1)
-        f = f + self._forget_bias
+        c, h = self._parts(state)
+        gates = bias_add(matmul(concat([inputs, h], 1), self._kernel), self._bias)
+        i, j, f, o = split(gates, 4, 1)
         if self._use_peepholes:
-            f, i = f + self._peepholes[0] * before, i + self._peepholes[1] * before
-        c = sigmoid(f) * before + sigmoid(i) * self._activation(j)
+            kept = sigmoid(f + self._forget_bias + self._w_f_diag * c) * c
+            new_c = kept + sigmoid(i + self._w_i_diag * c) * self._activation(j)
+        else:
+            new_c = sigmoid(f + self._forget_bias) * c + sigmoid(i) * self._activation(j)
         if self._cell_clip is not None:
-            c = clip_by_value(c, -self._cell_clip, self._cell_clip)
+            new_c = clip_by_value(new_c, -self._cell_clip, self._cell_clip)
         if self._use_peepholes:
-            o = o + self._peepholes[2] * c
-        h = sigmoid(o) * self._activation(c)
-        if self._num_proj is not None:
-            h = matmul(h, self._projection)
+            new_h = sigmoid(o + self._w_o_diag * new_c) * self._activation(new_c)
+        else:
+            new_h = sigmoid(o) * self._activation(new_c)
+        if self._num_proj:
+            new_h = matmul(new_h, self._projection)
             if self._proj_clip is not None:
-                h = clip_by_value(h, -self._proj_clip, self._proj_clip)
-        return h, self._state(c, h)
+                new_h = clip_by_value(new_h, -self._proj_clip, self._proj_clip)
+        return new_h, self._joined(new_c, new_h)
