@@ -102,7 +102,9 @@ def _reverse_rule(x: Spec, lengths: Spec, *, seq_axis: int, batch_axis: int) -> 
         raise RuleError(f"seq_axis and batch_axis are both {seq}", expected="two axes")
     if lengths.shape is not None and not is_compatible((x.shape[batch],), lengths.shape):
         raise RuleError(f"{lengths.shape[0]} lengths for {x.shape[batch]} sequences", expected="one for each")
-    return (x,)
+    if lengths.shape is None or x.shape[batch] is not None:
+        return (x,)
+    return (Spec((*x.shape[:batch], lengths.shape[0], *x.shape[batch + 1 :]), x.dtype),)
 
 
 def _reverse_numpy(x: np.ndarray, lengths: np.ndarray, *, seq_axis: int, batch_axis: int) -> np.ndarray:

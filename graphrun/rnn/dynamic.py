@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphrun.control.loops import while_loop
-from graphrun.control.structure import flatten, map_structure, pack_like, require_same_structure
+from graphrun.control.structure import flatten, map_structure, pack_like
 from graphrun.control.tensor_array import TensorArray
 from graphrun.dtypes import as_dtype
 from graphrun.errors import ShapeError, message
@@ -16,7 +16,7 @@ from graphrun.ops.array import reverse, transpose
 from graphrun.ops.moving import reverse_sequence
 from graphrun.ops.state import constant
 from graphrun.rnn.base import batch_of, require_cell, size_dims
-from graphrun.rnn.lengths import first_state, held, lengths_of, require_depth
+from graphrun.rnn.lengths import first_state, held, lengths_of, require_depth, require_same
 from graphrun.shapes import format_shape, is_compatible
 from graphrun.variable_scope import variable_scope
 
@@ -141,11 +141,8 @@ def _common(sequences: list[Tensor], axis: int, what: str, where: str) -> Any:
 
 def _check_step(cell: Any, output: Any, before: Any, after: Any) -> None:
     where = f"dynamic_rnn of {type(cell).__name__}"
-    require_same_structure(before, after, "the cell returns a state of another structure", where, user_site())
-    require_same_structure(
-        cell.output_size, output, "the cell's output has another structure than output_size", where,
-        user_site(),
-    )  # fmt: skip
+    require_same(before, after, "the cell returns a state of another structure", where)
+    require_same(cell.output_size, output, "the cell's output has another structure than output_size", where)
 
 
 def _swapped(x: Tensor) -> Tensor:

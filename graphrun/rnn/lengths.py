@@ -91,3 +91,12 @@ def held(time: Any, lengths: Tensor, output: Any, state: Any, new_state: Any) ->
 
     output = map_structure(lambda y: choose(zeros_like(y), y), output)
     return output, map_structure(choose, state, new_state)
+
+
+def require_same(before: Any, after: Any, what: str, name: str) -> None:
+    """Raise unless both have the same nesting of lists, tuples and dictionaries."""
+    if not same_structure(before, after):
+        raise GraphError(
+            message(what, where=name, site=user_site(), got=f"{describe(after)}",
+                    expected=f"{describe(before)}")
+        )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphrun.control.loops import while_loop
-from graphrun.control.structure import flatten, map_structure, pack_like, require_same_structure
+from graphrun.control.structure import flatten, map_structure, pack_like
 from graphrun.control.tensor_array import TensorArray
 from graphrun.errors import DTypeError, GraphError, message
 from graphrun.graph.apply import convert_to_tensor
@@ -17,6 +17,7 @@ from graphrun.ops.compare import logical_not, logical_or, where
 from graphrun.ops.reduce import reduce_all
 from graphrun.ops.state import constant
 from graphrun.rnn.base import batch_of, require_cell, size_dims
+from graphrun.rnn.lengths import require_same
 from graphrun.shapes import is_compatible, is_static
 from graphrun.variable_scope import variable_scope
 
@@ -96,9 +97,7 @@ def raw_rnn(
             for what, before, after in (
                 ("input", x, next_x), ("state", state, next_state), ("emitted structure", zero, emit),
             ):  # fmt: skip
-                require_same_structure(
-                    before, after, f"loop_fn returns another {what} than at time 0", "raw_rnn", user_site()
-                )
+                require_same(before, after, f"loop_fn returns another {what} than at time 0", "raw_rnn")
             emit = pack_like(zero, [_held(done, z, e) for z, e in _pairs(zero, emit)])
             state = pack_like(state, [_held(done, old, new) for old, new in _pairs(state, next_state)])
             x = pack_like(x, [_shaped(new, old) for old, new in _pairs(x, next_x)])

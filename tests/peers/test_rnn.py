@@ -162,3 +162,102 @@ def test_own_cells() -> None:
         return [lib.nn.static_rnn(cell, steps, dtype=lib.float64) for cell in (New(), Old(2))]
 
     same(build)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["static", "open"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_dynamic(cell: str, lengths: Any, is_open: bool) -> None:
+    def build(lib: Any, x: Any) -> Any:
+        return lib.nn.dynamic_rnn(CELLS[cell](lib.nn.rnn_cell), x, lengths, dtype=lib.float64)
+
+    same(build, is_open)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["static", "open"])
+def test_dynamic_from_a_state_time_first(is_open: bool) -> None:
+    def build(lib: Any, x: Any) -> Any:
+        r = lib.nn.rnn_cell
+        state = r.LSTMStateTuple(x[:, 0, :3], lib.tanh(x[:, 1, :3]))
+        with lib.variable_scope("outer", initializer=lib.zeros_initializer()):
+            return lib.nn.dynamic_rnn(
+                r.LSTMCell(3), lib.transpose(x, [1, 0, 2]), LENGTHS, state, time_major=True,
+                parallel_iterations=1, swap_memory=True, scope="inner",
+            )  # fmt: skip
+
+    same(build, is_open)
+
+
+@pytest.mark.parametrize("time_major", [False, True], ids=["batch", "time"])
+@pytest.mark.parametrize("lengths", [None, [2, 5, 1]], ids=["whole", "lengths"])
+def test_dynamic_both_ways(lengths: Any, time_major: bool) -> None:
+    def build(lib: Any, x: Any) -> Any:
+        r = lib.nn.rnn_cell
+        x = lib.transpose(x, [1, 0, 2]) if time_major else x
+        return lib.nn.bidirectional_dynamic_rnn(
+            r.BasicLSTMCell(3), r.GRUCell(2), x, lengths, dtype=lib.float64, time_major=time_major
+        )
+
+    same(build, True)
+
+
+def test_structures() -> None:
+    def build(lib: Any, x: Any) -> Any:
+        class Pair(lib.nn.rnn_cell.RNNCell):  # type: ignore[misc, name-defined]
+            state_size = (lib.TensorShape([2, DEPTH]), 3)
+            output_size = (3, lib.TensorShape([2, DEPTH]))
+
+            def call(self, inputs: Any, state: Any) -> Any:
+                w = lib.get_variable("w", [DEPTH, 3], lib.float64)
+                matrix, vector = state
+                matrix = lib.tanh(matrix * 0.5 + inputs[1])
+                vector = lib.sigmoid(
+                    vector + lib.matmul(inputs[0], w) + lib.reduce_sum(matrix, [1, 2])[:, None]
+                )
+                return (vector, matrix * 2.0), (matrix, vector)
+
+        both = (x, lib.stack([x, lib.sin(x)], 2))
+        return lib.nn.dynamic_rnn(Pair(), both, sequence_length=LENGTHS, dtype=lib.float64)
+
+    same(build)
+
+
+def test_raw() -> None:
+    def build(lib: Any, x: Any) -> Any:
+        """A decoder that feeds itself, counts in its loop state, and emits something of its own."""
+        cell = lib.nn.rnn_cell.GRUCell(DEPTH)
+        lengths = lib.constant([4, 1, 3])
+
+        def loop_fn(time: Any, output: Any, state: Any, loop_state: Any) -> Any:
+            if output is None:
+                shape = lib.zeros([DEPTH + 1], lib.float64)
+                return 0 >= lengths, x[:, 0], lib.tanh(x[:, 1]), shape, lib.constant(0.0, lib.float64)
+            emitted = lib.concat([output, lib.reduce_sum(state, 1, keepdims=True)], 1)
+            following = lib.tanh(output) + x[:, 2]
+            return time >= lengths, following, state, emitted, loop_state + lib.reduce_max(output)
+
+        emitted, state, total = lib.nn.raw_rnn(cell, loop_fn)
+        return emitted.stack(), state, total
+
+    same(build)
+
+
+def test_raw_with_the_cells_output() -> None:
+    def build(lib: Any, x: Any) -> Any:
+        cell = lib.nn.rnn_cell.LSTMCell(3)
+        inputs = lib.TensorArray(lib.float64, TIME).unstack(lib.transpose(x, [1, 0, 2]))
+
+        def loop_fn(time: Any, output: Any, state: Any, loop_state: Any) -> Any:
+            finished = time >= lib.constant([5, 2, 4])
+            state = cell.zero_state(BATCH, lib.float64) if output is None else state
+            following = lib.cond(
+                lib.reduce_all(finished),
+                lambda: lib.zeros([BATCH, DEPTH], lib.float64),
+                lambda: inputs.read(time),
+            )
+            return finished, following, state, output, None
+
+        emitted, state, _ = lib.nn.raw_rnn(cell, loop_fn, scope="raw")
+        return emitted.stack(), state
+
+    same(build)
