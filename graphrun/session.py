@@ -62,16 +62,19 @@ class Session:
 
     Parameters
     ----------
+    target : str, optional
+        TensorFlow's address of a server.  Only ``""`` has a meaning here: this process.  A graph may stand
+        in its place, as in ``Session(graph)``.
     graph : Graph, optional
         The default graph where none is given.
+    config : ConfigProto, optional
+        TensorFlow's options; see `ConfigProto` for those that count.
     device : str, optional
         Where operations run that ask for no device: ``"cpu:0"`` (NumPy), ``"opencl:0"``, ``"/gpu:0"``.
         Without it, NumPy.
     strict : bool
         Make it an error where a device cannot run an operation that is placed on it, instead of running
         it on the host.
-    config : ConfigProto, optional
-        TensorFlow's options; see `ConfigProto` for those that count.
     max_plans : int
         Plans kept; the one that was not used for longest goes first.
     verify : bool
@@ -90,16 +93,16 @@ class Session:
 
     def __init__(
         self,
+        target: str | Graph | None = "",
         graph: Graph | None = None,
+        config: ConfigProto | None = None,
         device: str | None = None,
         strict: bool = False,
-        config: ConfigProto | None = None,
         *,
         max_plans: int = 64,
         verify: bool = False,
     ) -> None:
-        if graph is not None and not isinstance(graph, Graph):
-            raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
+        graph = _session_graph(target, graph)
         if config is not None and not isinstance(config, ConfigProto):
             raise GraphError(message(f"gr.Session with config={config!r}", expected="a gr.ConfigProto"))
         self.graph: Graph = get_default_graph() if graph is None else graph
@@ -431,11 +434,15 @@ class Session:
 class InteractiveSession(Session):
     """A session that is the default one as soon as it is made, until it is closed; for notebooks."""
 
-    def __init__(self, graph: Graph | None = None, device: str | None = None, **options: Any) -> None:
-        super().__init__(graph, device, **options)
+    def __init__(
+        self, target: str | Graph | None = "", graph: Graph | None = None, config: ConfigProto | None = None,
+        device: str | None = None, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(target, graph, config, device, **options)
         self._context = self.as_default()
         self._context.__enter__()
-        self._graph_context = None if graph is None else self.graph.as_default()
+        given = graph is not None or isinstance(target, Graph)
+        self._graph_context = self.graph.as_default() if given else None
         if self._graph_context is not None:
             self._graph_context.__enter__()
 
@@ -445,6 +452,40 @@ class InteractiveSession(Session):
                 self._graph_context.__exit__(None, None, None)
             self._context.__exit__(None, None, None)
         super().close()
+
+
+def _session_graph(target: Any, graph: Any) -> Graph | None:
+    """The graph among a session's first two arguments; raises for an address of a server."""
+    if isinstance(target, Graph):
+        if graph is not None:
+            raise GraphError(
+                message(
+                    f"gr.Session of a graph and {graph!r}", expected="one graph",
+                    fix="name what follows it: gr.Session(graph, device=...)",
+                )
+            )  # fmt: skip
+        return target
+    if target is not None and not isinstance(target, str):
+        raise GraphError(message(f"gr.Session of {target!r}", expected="a gr.Graph, as graph=..."))
+    if target and target != "local":
+        try:
+            parse_device(target)
+        except DeviceError:
+            pass
+        else:
+            raise GraphError(
+                message(f"gr.Session of target {target!r}, which is a device",
+                        fix=f"name it: gr.Session(device={target!r})")
+            )  # fmt: skip
+        raise GraphError(
+            message(
+                f"gr.Session of target {target!r}: graphrun runs in this process, and knows no servers",
+                expected="no target, or ''", fix="gr.Session(graph=...), with device='opencl:0' for a device",
+            )
+        )  # fmt: skip
+    if graph is not None and not isinstance(graph, Graph):
+        raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
+    return graph
 
 
 class _Capabilities(dict[str, Any]):

@@ -483,3 +483,14 @@ def test_manners_of_an_operation() -> None:
 def test_scope_like_names_are_checked_too(name: str) -> None:
     with pytest.raises(GraphError, match="not a valid scope name"):
         gr.placeholder(gr.float32, name=name)
+
+
+def test_scopes_have_tensorflows_argument_names() -> None:
+    a = gr.constant(1.0, name="a")
+    with gr.control_dependencies(control_inputs=[a]), gr.get_default_graph().control_dependencies([a.op]):
+        b = gr.constant(2.0, name="b")
+    assert b.op.control_inputs == (a.op,)
+    with gr.device(device_name_or_function=lambda op: "/gpu:0" if op.name == "c" else ""):
+        assert gr.constant(1.0, name="c").device == "opencl:0"
+        with gr.device(None):
+            assert gr.constant(1.0, name="c").device == ""

@@ -176,10 +176,36 @@ def test_an_exception_inside_of_with_passes_through() -> None:
         sess.run(x)
 
 
-@pytest.mark.parametrize("graph", ["", 5, gr.constant])
+@pytest.mark.parametrize("graph", [5, gr.constant, [1.0]])
 def test_session_of_something_else(graph: Any) -> None:
     with pytest.raises(GraphError, match="expected a gr.Graph"):
         gr.Session(graph)
+    with pytest.raises(GraphError, match="expected a gr.Graph"):
+        gr.Session("", graph)
+
+
+def test_arguments_stand_where_tensorflow_has_them() -> None:
+    g, config = gr.Graph(), gr.ConfigProto(allow_soft_placement=True)
+    for make in (gr.Session, gr.InteractiveSession):
+        for session in (
+            make(g), make("", g), make("", graph=g, config=config), make("", g, config),
+            make(graph=g, config=config), make(target="", graph=g), make(None, g), make(g, device="cpu:0"),
+        ):  # fmt: skip
+            assert session.graph is g and session.config in (None, config)
+            session.close()
+    with g.as_default():
+        x = gr.constant(2.0)
+        with gr.Session(config=config) as session:
+            assert session.run(x) == 2.0
+
+
+def test_a_server_is_refused() -> None:
+    with pytest.raises(GraphError, match=r"(?s)target 'grpc://10\.0\.0\.1:2222'.*this process.*gr.Session\("):
+        gr.Session("grpc://10.0.0.1:2222")
+    with pytest.raises(GraphError, match=r"'opencl:0', which is a device\n.*gr.Session\(device='opencl:0'\)"):
+        gr.Session("opencl:0")
+    with pytest.raises(GraphError, match="one graph"):
+        gr.Session(gr.Graph(), gr.Graph())
 
 
 def test_graph_grows_after_the_session_was_made(sess: gr.Session) -> None:

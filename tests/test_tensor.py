@@ -386,3 +386,12 @@ def test_item_assignment() -> None:
 def test_eval_needs_a_session() -> None:
     with pytest.raises(GraphError, match=r"Tensor.eval\(\) needs a session"):
         gr.constant(1.0).eval()
+
+
+def test_a_preferred_dtype_is_a_wish() -> None:
+    assert gr.convert_to_tensor(1, preferred_dtype=gr.float64).dtype is gr.float64
+    assert gr.convert_to_tensor([1, 2], None, "c", gr.float32).dtype is gr.float32
+    assert gr.convert_to_tensor(1.5, preferred_dtype="int32").dtype is gr.float32
+    assert gr.convert_to_tensor("a", dtype_hint=gr.int32).dtype is gr.string
+    assert gr.convert_to_tensor(1, dtype=gr.int64, preferred_dtype=gr.float32).dtype is gr.int64
+    assert gr.convert_to_tensor(gr.constant(1), preferred_dtype=gr.float32).dtype is gr.int32

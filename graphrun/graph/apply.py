@@ -151,8 +151,23 @@ def make_constant(array: np.ndarray, graph: Any, name: str | None = None) -> Ten
     return graph.create_operation(constant_op, (), attrs, name).outputs[0]
 
 
-def convert_to_tensor(value: Any, dtype: Any = None, name: str | None = None, graph: Any = None) -> Tensor:
+def convert_to_tensor(
+    value: Any, dtype: Any = None, name: str | None = None, preferred_dtype: Any = None,
+    dtype_hint: Any = None, *, graph: Any = None,
+) -> Tensor:  # fmt: skip
     """Return `value` as a tensor: unchanged if it is one, else as a constant.
+
+    Parameters
+    ----------
+    value : tensor, variable, number, array or nested list of them
+    dtype : DType, optional
+        What it must have.
+    name : str, optional
+        Of the constant.
+    preferred_dtype : DType, optional
+        Of the constant where it can hold the value; without `dtype` only.
+    dtype_hint : DType, optional
+        Another name for `preferred_dtype`.
 
     Raises
     ------
@@ -181,6 +196,12 @@ def convert_to_tensor(value: Any, dtype: Any = None, name: str | None = None, gr
         items = [convert_to_tensor(v, _common_dtype(value, wanted)) for v in value]
         return apply(get_op("stack"), items, {"axis": 0}, name)
     target = graph if graph is not None else get_default_graph()
+    preferred = preferred_dtype if dtype_hint is None else dtype_hint
+    if wanted is None and preferred is not None:
+        try:
+            return make_constant(as_array(value, as_dtype(preferred)), target, name)
+        except DTypeError:
+            pass  # a wish, not a demand
     return make_constant(as_array(value, wanted), target, name)
 
 

@@ -151,8 +151,9 @@ class Graph:
         """The current scope's name without the slash."""
         return self._scope.rstrip("/")
 
-    def device(self, device: str | Callable[[Operation], str] | None) -> Any:
+    def device(self, device_name_or_function: str | Callable[[Operation], str] | None) -> Any:
         """Context manager that asks for a device, by name or by a function of the operation."""
+        device = device_name_or_function
         if device is None:
             return self._set_scope("devices", ())
         if not callable(device):
@@ -191,8 +192,9 @@ class Graph:
             )
         return self._set_scope("overrides", {**self._overrides, **op_type_map})
 
-    def control_dependencies(self, inputs: Iterable[Any] | None) -> Any:
-        """Context manager: new operations run after all of `inputs`; None leaves such blocks."""
+    def control_dependencies(self, control_inputs: Iterable[Any] | None) -> Any:
+        """Context manager: new operations run after all of `control_inputs`; None leaves such blocks."""
+        inputs = control_inputs
         if inputs is None:
             return self._set_scope("controls", ())
         if isinstance(inputs, str | Tensor | Operation) or hasattr(inputs, "_as_graph_element"):

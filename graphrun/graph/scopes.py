@@ -27,14 +27,29 @@ def name_scope(name: str | None, default_name: str | None = None, values: Any = 
         yield scope
 
 
-def device(name: Any) -> Any:
-    """Ask for a device for new operations: ``with gr.device("/gpu:0"):``."""
-    return get_default_graph().device(name)
+def device(device_name_or_function: Any) -> Any:
+    """Ask for a device for new operations: ``with gr.device("/gpu:0"):``.
+
+    Parameters
+    ----------
+    device_name_or_function : str, function or None
+        A name; a function that takes an operation and returns a name, or ``""`` for no wish; or None, which
+        leaves such blocks.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default():
+    ...     with gr.device(lambda op: "/cpu:0" if op.type == "matmul" else "/gpu:0"):
+    ...         print(gr.matmul([[1.0]], [[2.0]]).device, gr.constant(1.0).device)
+    cpu:0 opencl:0
+    """
+    return get_default_graph().device(device_name_or_function)
 
 
-def control_dependencies(inputs: Iterable[Any] | None) -> Any:
-    """Let new operations run after `inputs`; see `Graph.control_dependencies`."""
-    return get_default_graph().control_dependencies(inputs)
+def control_dependencies(control_inputs: Iterable[Any] | None) -> Any:
+    """Let new operations run after `control_inputs`; see `Graph.control_dependencies`."""
+    return get_default_graph().control_dependencies(control_inputs)
 
 
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
