@@ -41,6 +41,25 @@ def batches(
             yield tuple(a[chosen] for a in arrays)
 
 
+def sentences(count: int, seed: int = 0) -> list[list[str]]:
+    """Sentences of a small language, as lists of words: subject, verb and object agree as in English."""
+    rng = np.random.default_rng(seed)
+    nouns = {"cat": "cats", "dog": "dogs", "bird": "birds", "king": "kings"}
+    verbs = {"sees": "see", "hears": "hear", "feeds": "feed"}
+    adjectives = ["old", "small", "happy"]
+
+    def phrase(plural: bool) -> list[str]:
+        noun = str(rng.choice([*nouns]))
+        some = [str(rng.choice(adjectives))] if rng.random() < 0.4 else []
+        return (["many"] if plural else ["the"]) + some + [nouns[noun] if plural else noun]
+
+    made = []
+    for _ in range(count):
+        many, verb = rng.random() < 0.5, str(rng.choice([*verbs]))
+        made.append([*phrase(many), verbs[verb] if many else verb, *phrase(rng.random() < 0.5), "."])
+    return made
+
+
 def assert_same_curve(
     losses: Sequence[float], expected: Sequence[float], *, first: int, early: float, late: float
 ) -> None:

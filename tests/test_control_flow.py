@@ -200,6 +200,24 @@ def test_loop_writes_variables(device: str) -> None:
         np.testing.assert_array_equal(session.run(v), [8, 16])
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_variables_are_where_loops_start_and_what_branches_are_chosen_by(device: str, known: bool) -> None:
+    v, flag = tf.Variable([1.0, 2.0]), tf.Variable(True)
+    count = tf.constant(3) if known else tf.placeholder(tf.int32, ())
+    # The body captures the variable too.
+    _, out = tf.while_loop(lambda i, s: i < count, lambda i, s: (i + 1, s * v), [0, v])
+    chosen = tf.cond(flag, lambda: out, lambda: -out)
+    update, gradient = tf.assign(v, chosen), tf.gradients(out, v)[0]
+    feed = {} if known else {count: 3}
+    with tf.Session(device=device, verify=True) as sess:
+        sess.run(tf.global_variables_initializer())
+        assert sess.run([chosen, gradient, update], feed)[0].tolist() == [1, 16]
+        assert sess.run(gradient, feed).tolist() == [4, 4 * 16.0**3]
+        assert sess.run([chosen, flag.assign(False)], feed)[0].tolist() == [1, 16.0**4]
+        assert sess.run(chosen, feed).tolist() == [-1, -(16.0**4)]
+        assert sess.run(out, {**feed, v: [2.0, 1.0]}).tolist() == [16, 1]
+
+
 def test_random_numbers_in_a_loop_differ(device: str) -> None:
     tf.set_random_seed(1)
     n = tf.placeholder(tf.int32, ())

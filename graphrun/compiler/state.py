@@ -160,8 +160,12 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             mask |= next_bit
             next_bit <<= 1
         elif kind in CONTROL:
+            # A variable that a region captures is read as a state; one that a loop starts with, or that a
+            # branch is chosen by, is a value like others.
             values = {
-                t: current(v) for t, v in zip(op.inputs, node.inputs) if t in fed or not is_variable(t.op)
+                t: current(v)
+                for i, (t, v) in enumerate(zip(op.inputs, node.inputs))
+                if i < op.attrs["count"] or t in fed or not is_variable(t.op)
             }
             made = purified(op, values, fed, lambda p, n: purify(p, n, state_spec))
             for key in made.keys:
