@@ -9,6 +9,12 @@ from graphrun.ops.array import embedding_lookup as embedding_lookup
 from graphrun.ops.blocks import depth_to_space as depth_to_space
 from graphrun.ops.blocks import space_to_batch as space_to_batch
 from graphrun.ops.blocks import space_to_depth as space_to_depth
+from graphrun.ops.candidates import all_candidate_sampler as all_candidate_sampler
+from graphrun.ops.candidates import compute_accidental_hits as compute_accidental_hits
+from graphrun.ops.candidates import fixed_unigram_candidate_sampler as fixed_unigram_candidate_sampler
+from graphrun.ops.candidates import learned_unigram_candidate_sampler as learned_unigram_candidate_sampler
+from graphrun.ops.candidates import log_uniform_candidate_sampler as log_uniform_candidate_sampler
+from graphrun.ops.candidates import uniform_candidate_sampler as uniform_candidate_sampler
 from graphrun.ops.conv import conv2d as conv2d
 from graphrun.ops.conv import conv2d_backprop_filter as conv2d_backprop_filter
 from graphrun.ops.conv import conv2d_backprop_input as conv2d_backprop_input
@@ -85,6 +91,8 @@ from graphrun.ops.pool_ranks import max_pool_with_argmax as max_pool_with_argmax
 from graphrun.ops.pool_ranks import pool as pool
 from graphrun.ops.ranking import in_top_k as in_top_k
 from graphrun.ops.ranking import top_k as top_k
+from graphrun.ops.sampled_losses import nce_loss as nce_loss
+from graphrun.ops.sampled_losses import sampled_softmax_loss as sampled_softmax_loss
 from graphrun.rnn import rnn_cell as rnn_cell
 from graphrun.rnn.dynamic import bidirectional_dynamic_rnn as bidirectional_dynamic_rnn
 from graphrun.rnn.dynamic import dynamic_rnn as dynamic_rnn

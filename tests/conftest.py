@@ -58,8 +58,9 @@ def selected_devices() -> tuple[str, ...]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The first listing loads drivers, with the LLVM of PoCL: before a test loads that of TensorFlow.
+    working, problem = _opencl_devices()
     if os.environ.get("GRAPHRUN_REQUIRE_OPENCL", "") not in ("", "0"):
-        working, problem = _opencl_devices()
         if not working:
             raise pytest.UsageError(f"GRAPHRUN_REQUIRE_OPENCL is set and no OpenCL device works: {problem}")
 

@@ -231,6 +231,7 @@ def _random(
         node.value_attrs,
     )  # fmt: skip
     advance = Node(ADVANCE, [(counter, 0), (pure, 0)], {}, (COUNTER_SPEC,), op, op.device)
-    replaced[(node, 0)] = (pure, 0)
+    for i in range(len(node.specs)):
+        replaced[(node, i)] = (pure, i)
     program.updates[key] = (advance, 0)
     return [pure, advance]

@@ -3,6 +3,7 @@
 from graphrun.ops import (  # noqa: F401
     array,
     assertions,
+    candidates,
     checks,
     complex,
     conv,

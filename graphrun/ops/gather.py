@@ -269,10 +269,13 @@ def embedding_lookup(
 
     Parameters
     ----------
-    params : tensor or variable, or a list of one
+    params : tensor or variable, or a list of those whose rows make one embedding
     ids : integer tensor of any shape
-    partition_strategy, validate_indices
-        Accepted for TensorFlow's sake: an embedding is one tensor here.
+    partition_strategy : str
+        Where the rows of a list are: "mod", row k in part ``k % n``; or "div", in order, one row more in
+        each of the first parts where they do not divide evenly.
+    validate_indices
+        Accepted for TensorFlow's sake.
     max_norm : float, optional
         Rows of a larger Euclidean norm are scaled down to it.
 
@@ -283,10 +286,12 @@ def embedding_lookup(
     [1, 3, 16]
     """
     if isinstance(params, list | tuple):
-        if len(params) != 1:
-            raise GraphError(
-                message(f"an embedding in {len(params)} parts", where="embedding_lookup", site=user_site(),
-                        expected="one tensor", fix="join the parts with gr.concat(params, 0)")
+        if len(params) > 1:
+            from graphrun.ops.embedding import lookup_in_parts
+
+            return lookup_in_parts(
+                params, ids, partition_strategy, name or "embedding_lookup",
+                lambda part, rows: embedding_lookup(part, rows, max_norm=max_norm),
             )  # fmt: skip
         params = params[0]
     label = name or "embedding_lookup"

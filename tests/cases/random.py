@@ -6,9 +6,11 @@ import numpy as np
 
 from cases import Case, case
 from graphrun.dtypes import as_dtype
+from graphrun.graph.opdef import Constant
 
 _COUNTER = np.int64(3)
 _KEY = (0x12345678, 0x9ABCDEF0)
+_TRUE = np.array([[2, 0], [5, 1], [3, 4]], np.int64)
 
 
 def _draws(op: str, *dtypes: str) -> list[Case]:
@@ -48,4 +50,36 @@ CASES: list[Case] = [
         for op in ("philox_gamma", "philox_poisson")
         for shape, d in (((5, 7), "float32"), ((), "float64"), ((0,), "float16"))
     ),
-]
+    # Candidate samplers, which the host draws too.
+    *(
+        case(
+            f"philox_{name}_candidate_sampler",
+            [_COUNTER, _TRUE, *weights],
+            {"key": _KEY, "num_true": 2, "num_sampled": count, "unique": unique, "range_max": 6, **attrs},
+            label=f"{count} {unique}",
+            host_ok=True,
+        )
+        for name, weights, attrs in (
+            ("log_uniform", [], {}),
+            ("uniform", [], {}),
+            ("learned_unigram", [np.array([1, 3, 1, 1, 9, 2], np.int32)], {}),
+            ("fixed_unigram", [], {"weights": Constant(np.array([1, 3, 0, 1, 9, 2], np.float32))}),
+        )
+        for count, unique in ((4, True), (5, True), (9, False), (1, False))
+    ),
+    case(
+        "all_candidate_sampler", [_TRUE], {"num_true": 2, "num_sampled": 6},
+        expected=lambda t: (np.arange(6), np.ones(t.shape), np.ones(6)), host_ok=True,
+    ),
+    case(
+        "compute_accidental_hits", [_TRUE, np.array([4, 2, 3, 4], np.int64)], {"num_true": 2},
+        expected=lambda t, s: ([0, 2, 2], [1, 2, 3], [np.finfo(np.float32).min] * 3), host_ok=True,
+    ),
+    case(
+        "compute_accidental_hits", [_TRUE, np.zeros(0, np.int64)], {"num_true": 2}, label="none", host_ok=True
+    ),
+    case(
+        "last_of_equals", [np.array([4, 2, 4, 4, 2, 0], np.int64)],
+        expected=lambda s: np.array([-1, -1, -1, 4, 2, 0]), host_ok=True,
+    ),
+]  # fmt: skip

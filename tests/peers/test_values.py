@@ -18,8 +18,10 @@ pytest.importorskip("tensorflow")
 
 import tensorflow.compat.v1 as tf
 from tables import ROWS, Row
+from tables_nn import ROWS as NN_ROWS
 
 tf.disable_v2_behavior()
+ALL = [*ROWS, *NN_ROWS]
 
 
 def _flat(result: Any) -> list[Any]:
@@ -58,7 +60,7 @@ def _built(lib: Any, row: Row, arrays: list[Any], open_batch: bool) -> dict[str,
 
 
 @pytest.mark.parametrize("open_batch", [False, True], ids=["static", "open"])
-@pytest.mark.parametrize("row", ROWS, ids=[r.id for r in ROWS])
+@pytest.mark.parametrize("row", ALL, ids=[r.id for r in ALL])
 def test_same_as_tensorflow(row: Row, open_batch: bool) -> None:
     if open_batch and not row.open_batch:
         pytest.skip(row.why)

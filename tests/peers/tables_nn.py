@@ -1,0 +1,73 @@
+"""What of `nn` is compared with TensorFlow, as in ``tables.py``: sampled losses, sequences of labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from tables import Row, fixed, floats, ints, row
+
+TRUE = fixed([[1, 4], [0, 0], [7, 2]], "int64")
+BATCH = (floats(8, 5), floats(8), floats(3, 5))
+
+
+def _sample(tf: Any, drawn: tuple[int, ...]) -> Any:
+    counts = np.linspace(0.1, 0.7, 6, dtype=np.float32).reshape(3, 2)
+    return tf.constant(drawn, tf.int64), tf.constant(counts), tf.constant(counts.reshape(-1)[: len(drawn)])
+
+
+def _parts(w: Any, strategy: str, parts: int, rows: int) -> list[Any]:
+    if strategy == "mod":
+        return [w[k::parts] for k in range(parts)]
+    bounds = np.cumsum([0, *(rows // parts + (k < rows % parts) for k in range(parts))]).tolist()
+    return [w[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
+def _sampled(symbol: str, label: str, drawn: tuple[int, ...], parts: int = 1, **kwargs: Any) -> Row:
+    def call(tf: Any, w: Any, b: Any, x: Any) -> Any:
+        strategy = kwargs.get("partition_strategy", "mod")
+        weights, biases = (_parts(t, strategy, parts, 8) if parts > 1 else t for t in (w, b))
+        labels = tf.constant([[1, 4], [0, 0], [7, 2]], tf.int64)
+        values = _sample(tf, drawn)
+        return getattr(tf.nn, symbol)(weights, biases, labels, x, len(drawn), 8, 2, values, **kwargs)
+
+    return row(f"nn.{symbol}", *BATCH, call=call, label=label, names=False, open_batch=False,
+               why="made of other operations")  # fmt: skip
+
+
+SAMPLED = [
+    *(
+        _sampled(symbol, label, drawn, parts, **kwargs)
+        for symbol in ("nce_loss", "sampled_softmax_loss")
+        for label, drawn, parts, kwargs in (
+            ("", (3, 0, 5, 2), 1, {}),
+            ("hits", (3, 0, 5, 2), 1, {"remove_accidental_hits": True}),
+            ("no hits", (3, 0, 5, 2), 1, {"remove_accidental_hits": False}),
+            ("twice", (4, 0, 4, 2, 0), 1, {"remove_accidental_hits": True}),
+            ("mod", (3, 0, 5, 2), 3, {"partition_strategy": "mod"}),
+            ("div", (3, 0, 5, 2), 4, {"partition_strategy": "div"}),
+        )
+    ),
+    row("nn.compute_accidental_hits", TRUE, fixed([4, 2, 3, 4], "int64"),
+        call=lambda tf, t, s: tf.nn.compute_accidental_hits(t, s, 2)),
+    row("nn.all_candidate_sampler", TRUE, call=lambda tf, t: tf.nn.all_candidate_sampler(t, 2, 9, True)),
+    # What is drawn differs; what is expected of the true classes does not, when drawn with replacement.
+    *(row(f"nn.{name}_candidate_sampler", TRUE, call=call)
+      for name, call in (
+          ("log_uniform", lambda tf, t: tf.nn.log_uniform_candidate_sampler(t, 2, 5, False, 9)[1]),
+          ("uniform", lambda tf, t: tf.nn.uniform_candidate_sampler(t, 2, 5, False, 9)[1]),
+          ("learned_unigram", lambda tf, t: tf.nn.learned_unigram_candidate_sampler(t, 2, 5, False, 9)[1]),
+          ("fixed_unigram", lambda tf, t: tf.nn.fixed_unigram_candidate_sampler(
+              t, 2, 5, False, 9, distortion=0.75, num_reserved_ids=2, unigrams=[3.0, 2, 9, 0.5, 1, 4, 2])[1]),
+          ("fixed_unigram", lambda tf, t: tf.nn.fixed_unigram_candidate_sampler(
+              tf.floordiv(t, 3), 2, 5, False, 3, num_shards=2, shard=1, num_reserved_ids=1,
+              unigrams=[3.0, 2, 9, 0.5, 1, 4, 2])[1]),
+      )),
+    *(row("nn.embedding_lookup", floats(9, 2), ints(3, 2, high=9), names=False, open_batch=False,
+          why="made of other operations", label=f"{strategy} {parts}", shapes=False,
+          call=lambda tf, w, i, s=strategy, n=parts: tf.nn.embedding_lookup(_parts(w, s, n, 9), i, s))
+      for strategy in ("mod", "div") for parts in (1, 2, 3, 4)),
+]  # fmt: skip
+
+
+ROWS: list[Row] = [*SAMPLED]
