@@ -181,6 +181,8 @@ from graphrun.ops.draws import random_gamma as random_gamma
 from graphrun.ops.draws import random_poisson as random_poisson
 from graphrun.ops.einsum import einsum as einsum
 from graphrun.ops.image_shape import random_crop as random_crop
+from graphrun.ops.indexed_slices import IndexedSlices as IndexedSlices
+from graphrun.ops.indexed_slices import IndexedSlicesValue as IndexedSlicesValue
 from graphrun.ops.inverses import cholesky as cholesky
 from graphrun.ops.inverses import cholesky_solve as cholesky_solve
 from graphrun.ops.inverses import log_matrix_determinant as log_matrix_determinant

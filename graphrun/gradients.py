@@ -21,9 +21,14 @@ from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import no_gradient
 from graphrun.ops.array import ones_like, shape, zeros_like
+from graphrun.ops.indexed_slices import IndexedSlices, joined
 from graphrun.ops.math import add_n
 from graphrun.ops.reduce import sum_to_shape
+from graphrun.ops.state import Variable
 from graphrun.shapes import format_shape, is_compatible, is_static
+
+# Operations whose result is their first input: rows stay rows on the way back.
+_PASSES_ROWS = {"identity", "read_variable", "initialized_value", "placeholder_with_default"}
 
 
 class UnconnectedGradients:
@@ -43,7 +48,7 @@ def gradients(
     aggregation_method: Any = None,
     stop_gradients: Any = None,
     unconnected_gradients: str = UnconnectedGradients.NONE,
-) -> list[Tensor | None]:
+) -> list[Any]:
     """Return the derivatives of ``sum(ys)`` with respect to each of `xs`, as tensors of the graph.
 
     Parameters
@@ -63,8 +68,9 @@ def gradients(
 
     Returns
     -------
-    list of Tensor or None
-        One for each of `xs`, with its shape and dtype.
+    list of Tensor, IndexedSlices or None
+        One for each of `xs`, with its shape and dtype: the rows that were touched where all that is read of
+        an x is rows by their indices (`gr.gather`, `gr.nn.embedding_lookup`).
 
     Raises
     ------
@@ -104,7 +110,7 @@ def gradients(
                         expected="a floating-point tensor to differentiate", fix="use gr.cast")
             )  # fmt: skip
     with graph.as_default(), graph.name_scope(name or "gradients"):
-        found = backward(y_list, x_list, _seeds(y_list, grad_ys), stops)
+        found = backward_to_rows(y_list, x_list, _seeds(y_list, grad_ys), stops)
         if unconnected_gradients == UnconnectedGradients.ZERO:
             return [zeros_like(x) if g is None else g for x, g in zip(x_list, found, strict=True)]
     return found
@@ -115,7 +121,7 @@ def _as_tensors(values: Any, what: str) -> list[Tensor]:
         return []
     items = values if isinstance(values, list | tuple) else [values]
     # A variable stands for its value before the run, also inside of control_dependencies.
-    return [v._as_graph_element() if hasattr(v, "_as_graph_element") else convert_to_tensor(v) for v in items]
+    return [v._as_graph_element() if isinstance(v, Variable) else convert_to_tensor(v) for v in items]
 
 
 def _seeds(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
@@ -169,23 +175,32 @@ def backward(
     ys: list[Tensor], xs: list[Tensor], seeds: list[Tensor], stops: set[Tensor]
 ) -> list[Tensor | None]:
     """The gradients of `ys`, which start as `seeds`, with respect to `xs`; nothing flows through `stops`."""
+    found = backward_to_rows(ys, xs, seeds, stops)
+    return [None if g is None else convert_to_tensor(g) for g in found]
+
+
+def backward_to_rows(
+    ys: list[Tensor], xs: list[Tensor], seeds: list[Tensor], stops: set[Tensor]
+) -> list[Tensor | IndexedSlices | None]:
+    """As `backward`; the gradient of what only rows are gathered from is left as `IndexedSlices`."""
     between = _between(ys, xs, stops)
     targets = set(xs)
-    pending: dict[Tensor, list[Tensor]] = {}
+    pending: dict[Tensor, list[Any]] = {}
     for y, seed in zip(ys, seeds, strict=True):
         pending.setdefault(y, []).append(seed)
     # Creation order is topological, so the largest id first visits every consumer before its producer.
     queue = [(-op.id, op) for op in {y.op for y in ys} if op in between]
     heapq.heapify(queue)
     queued = {op for _, op in queue}
-    total: dict[Tensor, Tensor] = {}
+    total: dict[Tensor, Any] = {}
 
-    def sum_up(t: Tensor) -> Tensor | None:
+    def sum_up(t: Tensor) -> Any:
         parts = pending.get(t)
         if not parts:
             return None
         if t not in total:
-            total[t] = add_up(parts)
+            only_rows = all(isinstance(p, IndexedSlices) for p in parts)
+            total[t] = joined(parts) if only_rows else add_up([convert_to_tensor(p) for p in parts])
         return total[t]
 
     while queue:
@@ -233,9 +248,11 @@ def _is_zero(t: Tensor) -> bool:
     return t.op.opdef.name == "fill" and not t.op.attrs["value"].array.any()
 
 
-def _apply_rule(
-    op: Operation, dys: Sequence[Tensor | None], needed: Sequence[bool]
-) -> Sequence[Tensor | None]:
+def _apply_rule(op: Operation, dys: Sequence[Any], needed: Sequence[bool]) -> Sequence[Any]:
+    if any(isinstance(dy, IndexedSlices) for dy in dys):
+        if op.opdef.name in _PASSES_ROWS and op.gradient is None:
+            return (*dys, *[None] * (len(op.inputs) - 1))
+        dys = [None if dy is None else convert_to_tensor(dy) for dy in dys]
     if op.gradient is not None:
         return _apply_users_rule(op, users_rule(op), dys)
     rule = op.opdef.gradient
@@ -251,7 +268,7 @@ def _apply_rule(
     if rule is no_gradient:
         return ()
     found = rule(op, *dys, needed=needed) if getattr(rule, "wants_needed", False) else rule(op, *dys)
-    if isinstance(found, Tensor) or found is None:
+    if isinstance(found, Tensor | IndexedSlices) or found is None:
         found = (found,)
     data_inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]
     if len(found) != len(data_inputs):
@@ -286,16 +303,17 @@ def _apply_users_rule(op: Operation, rule: Any, dys: Sequence[Tensor | None]) ->
             )
         )
     return [
-        None if dx is None else _fit(op, t, convert_to_tensor(dx), i)
+        None if dx is None else _fit(op, t, dx if isinstance(dx, IndexedSlices) else convert_to_tensor(dx), i)
         for i, (t, dx) in enumerate(zip(data_inputs, found, strict=False))
     ]
 
 
-def _fit(op: Operation, t: Tensor, dx: Tensor, i: int) -> Tensor:
+def _fit(op: Operation, t: Tensor, dx: Any, i: int) -> Any:
     """Sum `dx` to the shape of input `t` where it was broadcast, and check the rest."""
     if dx.dtype is not t.dtype:
         raise GradientError(f"{op.label}: its gradient {i} has dtype {dx.dtype}, the input {t.dtype}")
     if op.opdef.broadcasts and not _keeps_shape(op, t, dx):
+        dx = convert_to_tensor(dx)
         return sum_to_shape(dx, t._shape if is_static(t._shape) else shape(t))
     if not is_compatible(dx._shape, t._shape):
         raise GradientError(
@@ -305,7 +323,7 @@ def _fit(op: Operation, t: Tensor, dx: Tensor, i: int) -> Tensor:
     return dx
 
 
-def _keeps_shape(op: Operation, t: Tensor, dx: Tensor) -> bool:
+def _keeps_shape(op: Operation, t: Tensor, dx: Any) -> bool:
     """Whether input `t` is known not to be broadcast, so that its gradient has its shape already.
 
     With an unknown batch size that is true of ``x`` in ``x + bias`` and ``x * 2.0``: no other input has a
@@ -361,9 +379,10 @@ def hessians(ys: Any, xs: Any, name: str = "hessians", **options: Any) -> list[T
             n = 1
             for d in x._shape:  # type: ignore[union-attr]
                 n *= d  # type: ignore[operator]
-            flat = apply("reshape", (g,), {"shape": (n,)})
+            flat = apply("reshape", (convert_to_tensor(g),), {"shape": (n,)})
             rows: list[Any] = [
-                gradients(flat[i], x, unconnected_gradients=UnconnectedGradients.ZERO)[0] for i in range(n)
+                convert_to_tensor(gradients(flat[i], x, unconnected_gradients=UnconnectedGradients.ZERO)[0])
+                for i in range(n)
             ]
             stacked = apply("stack", rows, {"axis": 0})
             results.append(apply("reshape", (stacked,), {"shape": (*x._shape, *x._shape)}))  # type: ignore[misc]

@@ -22,7 +22,7 @@ from graphrun.device_names import NUMPY
 from graphrun.dtypes import as_dtype
 from graphrun.errors import RuleError
 from graphrun.gradients import gradients
-from graphrun.graph.apply import apply
+from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.graph import Graph
 from graphrun.graph.node import Tensor
@@ -191,14 +191,14 @@ class _Check:
                 return
             direction = [self._direction(x._shape) for x in xs]  # type: ignore[arg-type]
             other = [self._direction(x._shape) for x in xs]  # type: ignore[arg-type]
-            first = self._along(gradients(loss, xs), direction)
+            first = self._along(_gradients(loss, xs), direction)
             self._hold(
                 "gradient", session, inputs, wide, direction,
                 lambda feeds: float(session.run(loss, feeds)), first, _DERIVATIVES[0],
             )  # fmt: skip
             if not second_order or first is None:
                 return
-            second = self._along(gradients(first, xs), other)
+            second = self._along(_gradients(first, xs), other)
             self._hold(
                 "second derivative", session, inputs, wide, other,
                 lambda feeds: float(session.run(first, feeds)), second, _DERIVATIVES[1],
@@ -274,7 +274,7 @@ class _Check:
             if with_gradient:
                 xs = [x for x in inputs if x.dtype.is_floating]
                 loss = self._loss(inputs)
-                grads = [] if loss is None else [g for g in gradients(loss, xs) if g is not None]
+                grads = [] if loss is None else [g for g in _gradients(loss, xs) if g is not None]
                 with Session(device=device, verify=True) as session:
                     results += list(session.run(grads, feeds))
         return results
@@ -287,6 +287,11 @@ class _Check:
 
         capabilities = get_device(device).capabilities
         return not all(capabilities.supports(as_dtype(a.dtype)) for a in self.arrays)
+
+
+def _gradients(y: Tensor, xs: Sequence[Tensor]) -> list[Tensor | None]:
+    """As tensors, also where only rows are gathered."""
+    return [None if g is None else convert_to_tensor(g) for g in gradients(y, xs)]
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor | None:

@@ -84,6 +84,10 @@ class _Setup:
         second_order: bool,
     ) -> None:
         from graphrun.gradients import gradients
+        from graphrun.graph.apply import convert_to_tensor
+
+        def as_tensors(found: Any) -> Any:  # those of what rows are gathered from are rows
+            return [None if g is None else convert_to_tensor(g) for g in found]
 
         self.rng = np.random.default_rng(seed + 1)
         with Graph().as_default():
@@ -98,13 +102,13 @@ class _Setup:
             self.seeds = [
                 placeholder(y.dtype, v.shape if static else None) for y, v in zip(self.outputs, values)
             ]
-            self.grads = gradients(self.outputs, self.xs, grad_ys=self.seeds)
+            self.grads = as_tensors(gradients(self.outputs, self.xs, grad_ys=self.seeds))
             self.connected = [g for g in self.grads if g is not None]
             self.directions = [placeholder(x.dtype, x._shape) for x in self.xs]
             self.hessian: list[Any] = []
             if self.connected and second_order:
                 starts = [d for d, g in zip(self.directions, self.grads) if g is not None]
-                self.hessian = gradients(self.connected, self.xs, grad_ys=starts)
+                self.hessian = as_tensors(gradients(self.connected, self.xs, grad_ys=starts))
 
     def feeds(self, arrays: Sequence[Any]) -> dict[Any, Any]:
         return {

@@ -262,12 +262,11 @@ class _Lowering:
             assert self.target.loops is not None, "nobody can run loops"
             function, attrs = self.target.loops(node, self.target), {}
         assert function is not None, f"{node.op.name} should have been replaced"
-        if self._rewrites_its_state(node):
+        if rewrites := self._rewrites_its_state(node):
             rewrite: Any = node.op.rewrite
             function, inputs = functools.partial(rewrite, node.input_specs[0]), inputs[1:]
-        self.plan.steps.append(
-            HostStep(function, inputs, tuple(outputs), attrs, self.origin(node), node.specs, node.note)
-        )
+        about = self.origin(node), node.specs, node.note, rewrites
+        self.plan.steps.append(HostStep(function, inputs, tuple(outputs), attrs, *about))
 
     def _rewrites_its_state(self, node: Node) -> bool:
         """Whether a host node makes the new value of the state that it reads, and nobody else reads it.
@@ -570,7 +569,8 @@ class _Lowering:
         end = len(self.plan.steps)
         kept = {r for r in self.plan.fetches if r is not None} | {r for _, r in self.plan.host_updates}
         owned = set(first) - {r for r, _ in self.plan.feeds} - {r for r, _ in self.plan.constants}
-        owned -= {r for r, _ in self.plan.host_states}
+        in_place = {s.outputs[0] for s in self.plan.steps if isinstance(s, HostStep) and s.rewrites}
+        owned -= {r for r, _ in self.plan.host_states} | in_place
         return peak_bytes([
             Interval(r, size_bytes(self.register_specs[r]), first[r], end if r in kept else last[r])
             for r in sorted(owned)

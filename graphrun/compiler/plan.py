@@ -82,6 +82,7 @@ class HostStep:
     origin: Origin
     specs: tuple[Spec, ...]
     note: str = ""  # why it is not on the device that was asked for
+    rewrites: bool = False  # what it gives writes into a state (`OpDef.rewrite`), and takes no memory
 
 
 @dataclass(frozen=True)

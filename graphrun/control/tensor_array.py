@@ -13,7 +13,8 @@ from graphrun.errors import DTypeError, GraphError, ShapeError, message
 from graphrun.graph.apply import apply, convert_to_tensor, partial_value
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.ops.array import gather, reshape, shape
+from graphrun.ops.array import reshape, shape
+from graphrun.ops.gather import take
 from graphrun.ops.rows import grow_row_op, new_rows_op, read_row_op, write_row_op
 from graphrun.ops.state import identity
 from graphrun.shapes import Shape, TensorShape, as_shape, format_shape, is_compatible, is_static, merge
@@ -188,7 +189,7 @@ class TensorArray:
 
     def gather(self, indices: Any, name: str | None = None) -> Tensor:
         """The entries with these numbers, in one tensor."""
-        result = gather(self._flow, indices, name=name)
+        result = take(self._flow, indices, name=name)
         i = convert_to_tensor(indices)
         if self._element[0] is not None:
             count = i._shape[0] if i._shape else None

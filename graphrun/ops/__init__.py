@@ -9,6 +9,7 @@ from graphrun.ops import (  # noqa: F401
     conv,
     decompositions,
     draws,
+    duplicates,
     einsum,
     inverses,
     linalg,

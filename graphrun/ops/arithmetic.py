@@ -250,8 +250,13 @@ clip_op = register(
 )  # fmt: skip
 
 
-def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Tensor:
-    """Limit the elements of `t` to a range; the limits broadcast to its shape.  NaN stays NaN."""
+def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
+    """Limit the elements of `t` to a range; the limits broadcast to its shape.  NaN stays NaN.
+
+    Of `IndexedSlices` the rows are limited as they stand, and the result is one again.
+    """
+    if hasattr(t, "_rows_apply"):
+        return t._rows_apply(lambda x: clip_by_value(x, clip_value_min, clip_value_max, name))
     return apply(clip_op, convert_operands((t, clip_value_min, clip_value_max)), None, name)
 
 

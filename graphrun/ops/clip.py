@@ -17,6 +17,7 @@ from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import abs as abs_
 from graphrun.ops.elementwise import sqrt, square
 from graphrun.ops.fill import size
+from graphrun.ops.indexed_slices import IndexedSlices
 from graphrun.ops.nn import l2_loss
 from graphrun.ops.reduce import reduce_max, reduce_sum
 
@@ -27,16 +28,19 @@ def _safe_root(total: Tensor) -> Tensor:
     return select(positive, sqrt(select(positive, total, 1)), total)
 
 
-def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = None) -> Tensor:
+def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = None) -> Any:
     """Scale `t` so that its Euclidean norm is at most `clip_norm`.
 
     Parameters
     ----------
-    t : floating tensor
+    t : floating tensor or IndexedSlices
+        Of `IndexedSlices`, the norm is that of the rows as they stand, and the result is one again.
     clip_norm : number or tensor
     axes : ints, optional
         Where given, the norm is taken over these, so that each row (say) is scaled by itself.
     """
+    if isinstance(t, IndexedSlices):
+        return t._rows_apply(lambda x: clip_by_norm(x, clip_norm, axes, name))
     x = convert_to_tensor(t)
     with x.graph.name_scope(name or "clip_by_norm"):
         norm_ = _safe_root(reduce_sum(square(x), axes, True))
@@ -53,8 +57,12 @@ def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Ten
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
-    """Return the Euclidean norm of all elements of all tensors of a list; None in it is passed over."""
-    tensors = [convert_to_tensor(t) for t in _as_list(t_list, "global_norm") if t is not None]
+    """Return the Euclidean norm of all elements of all tensors of a list; None in it is passed over.
+
+    Of `IndexedSlices` the rows count as they stand, also where several belong to one row of the whole.
+    """
+    items = [t for t in _as_list(t_list, "global_norm") if t is not None]
+    tensors = [t.values if isinstance(t, IndexedSlices) else convert_to_tensor(t) for t in items]
     if not tensors:
         raise ShapeError(
             message("global_norm of nothing", site=user_site(), expected="a list with one tensor or more")
@@ -70,7 +78,7 @@ def clip_by_global_norm(
 
     Parameters
     ----------
-    t_list : list of tensors
+    t_list : list of tensors and IndexedSlices
         None in it stays None, as gradients have it.
     clip_norm : number or tensor
     use_norm : tensor, optional
@@ -96,7 +104,8 @@ def clip_by_global_norm(
         limit = convert_to_tensor(clip_norm, norm_.dtype, graph=norm_.graph)
         scale = limit * minimum(1 / norm_, 1 / limit)
         scale = select(is_finite(norm_), scale, math.nan)
-        clipped = [None if t is None else convert_to_tensor(t) * scale for t in items]
+        tensors = [t if t is None or isinstance(t, IndexedSlices) else convert_to_tensor(t) for t in items]
+        clipped = [None if t is None else t * scale for t in tensors]
     return clipped, norm_
 
 

@@ -53,7 +53,9 @@ def _gathered(params: Shape, indices: Shape, axis: Any, batch_dims: int) -> Shap
     return (*params[:at], *indices[batch_dims:], *params[at + 1 :])
 
 
-def _gather_rule(params: Spec, indices: Spec, *, axis: Any, batch_dims: int, negative: bool) -> tuple[Spec]:
+def _gather_rule(
+    params: Spec, indices: Spec, *, axis: Any, batch_dims: int, negative: bool, rows: bool = False
+) -> tuple[Spec]:
     require_kind(indices, "integer", "indices")
     return (Spec(_gathered(params.shape, indices.shape, axis, batch_dims), params.dtype),)
 
@@ -75,7 +77,7 @@ def _checked(indices: np.ndarray, length: int, axis: int, negative: bool) -> np.
 
 
 def _gather_numpy(
-    params: np.ndarray, indices: np.ndarray, *, axis: Any, batch_dims: int, negative: bool
+    params: np.ndarray, indices: np.ndarray, *, axis: Any, batch_dims: int, negative: bool, rows: bool = False
 ) -> np.ndarray:
     at = _axis_of(params.shape, axis, batch_dims)
     indices = _checked(indices, params.shape[at], at, negative)
@@ -129,7 +131,11 @@ def _gather_partial(op: Operation) -> Any:
     return tuple(one(i) for i in index) if isinstance(index, tuple) else one(index)
 
 
-def _gather_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+def _gather_gradient(op: Operation, dy: Tensor) -> tuple[Any, None]:
+    if op.attrs.get("rows"):
+        from graphrun.ops.indexed_slices import rows_gradient
+
+        return rows_gradient(op, dy), None
     params, indices = op.inputs[:2]
     attrs = {key: op.attrs[key] for key in ("batch_dims", "negative")}
     attrs.update(axis=attr_value(op, "axis"), shape=shape_attr(params))
@@ -241,7 +247,7 @@ def gather(
     Notes
     -----
     An index that is out of range is an error on the host.  On OpenCL it gives zeros, as TensorFlow does on
-    a GPU, and takes no part in the gradient.
+    a GPU, and takes no part in the gradient.  Along the first axis the gradient is an `IndexedSlices`.
 
     Examples
     --------
@@ -254,7 +260,17 @@ def gather(
     if batch_dims < 0:
         batch_dims += len(i._shape) if i._shape is not None else 0
     at = batch_dims if axis is None else one_int(axis, "gather", "axis")
-    return apply(gather_op, (x, i), {"axis": at, "batch_dims": batch_dims, "negative": False}, name)
+    attrs = {"axis": at, "batch_dims": batch_dims, "negative": False}
+    if batch_dims == 0 and isinstance(at, int) and at == 0:
+        attrs["rows"] = True  # the gradient is these rows alone
+    return apply(gather_op, (x, i), attrs, name)
+
+
+def take(params: Any, indices: Any, axis: Any = None, batch_dims: int = 0, name: str | None = None) -> Tensor:
+    """As `gather`, for operations that are made of it: their gradient is a tensor, as in TensorFlow."""
+    at = batch_dims if axis is None else one_int(axis, "gather", "axis")
+    attrs = {"axis": at, "batch_dims": batch_dims, "negative": False}
+    return apply(gather_op, (convert_to_tensor(params), convert_to_tensor(indices)), attrs, name)
 
 
 def embedding_lookup(

@@ -11,9 +11,10 @@ from graphrun.errors import ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.ops.array import expand_dims, gather, reshape, shape, squeeze, transpose
+from graphrun.ops.array import expand_dims, reshape, shape, squeeze, transpose
 from graphrun.ops.array import range as range_
 from graphrun.ops.attributes import ints
+from graphrun.ops.gather import take
 from graphrun.ops.linalg import tensordot
 from graphrun.ops.math import cast, ceil, floor, maximum, minimum, rint, where
 from graphrun.ops.state import identity
@@ -161,8 +162,8 @@ def resize_bilinear(
 def _between(x: Tensor, axis: _Axis) -> Tensor:
     places = axis.places()
     low = floor(places)
-    first = gather(x, axis.within(low), axis=axis.axis)
-    second = gather(x, axis.within(ceil(places)), axis=axis.axis)
+    first = take(x, axis.within(low), axis=axis.axis)
+    second = take(x, axis.within(ceil(places)), axis=axis.axis)
     return first + (second - first) * axis.column(places - low)
 
 
@@ -179,9 +180,7 @@ def resize_nearest_neighbor(
         for axis in axes:
             # Halves go up, as C's roundf does; rint would go to the even one.
             places = (axis.steps + 0.5) * axis.scale if half_pixel_centers else axis.places()
-            x = gather(
-                x, axis.within(floor(places + 0.5) if align_corners else floor(places)), axis=axis.axis
-            )
+            x = take(x, axis.within(floor(places + 0.5) if align_corners else floor(places)), axis=axis.axis)
         return identity(x, name=scope)
 
 
@@ -226,8 +225,7 @@ def _cubic(x: Tensor, axis: _Axis) -> Tensor:
         total = inside[0] + inside[1] + inside[2] + inside[3]
         weights = [w / total for w in inside]
     parts = [
-        gather(x, axis.within(low + (k - 1.0)), axis=axis.axis) * axis.column(w)
-        for k, w in enumerate(weights)
+        take(x, axis.within(low + (k - 1.0)), axis=axis.axis) * axis.column(w) for k, w in enumerate(weights)
     ]
     return (parts[0] + parts[1]) + (parts[2] + parts[3])
 

@@ -11,10 +11,11 @@ from graphrun.errors import ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.ops.array import gather, pad, reshape, reverse, shape, transpose
+from graphrun.ops.array import pad, reshape, reverse, shape, transpose
 from graphrun.ops.array import range as range_
 from graphrun.ops.array import slice as slice_
 from graphrun.ops.attributes import ints
+from graphrun.ops.gather import take
 from graphrun.ops.image_resize import ResizeMethod, resize_images
 from graphrun.ops.math import abs as abs_
 from graphrun.ops.math import cast, less, maximum, minimum, select
@@ -129,7 +130,7 @@ def _cut(x: Tensor, axis: int, begin: Any, size: Any) -> Tensor:
         begins, sizes = [0] * len(x._shape or ()), [-1] * len(x._shape or ())
         begins[axis], sizes[axis] = begin, size
         return slice_(x, begins, sizes)
-    return gather(x, begin + range_(size), axis=axis)
+    return take(x, begin + range_(size), axis=axis)
 
 
 def _ints(values: Any, where: str, what: str) -> list[Any]:
@@ -318,7 +319,7 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
             # A draw for each axis; the seed of the next one differs, or all would be alike.
             of_axis = None if seed is None else seed + axis
             begin = random_uniform([], 0, length - wanted + 1, dtypes.int32, seed=of_axis)
-            x = gather(x, begin + range_(wanted), axis=axis)
+            x = take(x, begin + range_(wanted), axis=axis)
         return identity(x, name=scope)
 
 

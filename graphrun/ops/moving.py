@@ -17,7 +17,7 @@ from graphrun.graph.site import user_site
 from graphrun.ops.attributes import attr_value, dims_of, ints, require_rank, static_int
 from graphrun.ops.families import require_kind
 from graphrun.ops.fill import broadcast_to, shape
-from graphrun.ops.gather import gather
+from graphrun.ops.gather import take
 from graphrun.ops.joining import concat
 from graphrun.ops.reshape import expand_dims, reshape
 from graphrun.shapes import is_compatible, normalize_axis, row_major_strides
@@ -242,4 +242,4 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
             raise ShapeError(
                 message("repeats of unknown rank", where="repeat", site=user_site(), fix="use set_shape")
             )
-        return gather(x, apply(repeat_places_op, (count,)), axis=at)
+        return take(x, apply(repeat_places_op, (count,)), axis=at)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from graphrun.graph.node import Tensor
 from graphrun.ops import arithmetic, compare, elementwise
 from graphrun.ops.array import getitem
+from graphrun.ops.indexed_slices import IndexedSlices
 from graphrun.ops.linalg import matmul
 from graphrun.ops.state import Variable
 
@@ -41,15 +42,20 @@ _UNARY: dict[str, Callable[..., Tensor]] = {
 
 
 def _attach(kind: type) -> None:
+    """Give `kind` the operators that it does not define itself."""
+    methods: dict[str, Callable[..., Tensor]] = {"__getitem__": getitem}
     for name, (function, node_name) in _BINARY.items():
-        setattr(kind, f"__{name}__", lambda x, y, f=function, n=node_name: f(x, y, n))
-        setattr(kind, f"__r{name}__", lambda x, y, f=function, n=node_name: f(y, x, n))
+        methods[f"__{name}__"] = lambda x, y, f=function, n=node_name: f(x, y, n)
+        methods[f"__r{name}__"] = lambda x, y, f=function, n=node_name: f(y, x, n)
     for name, comparison in _COMPARISONS.items():
-        setattr(kind, f"__{name}__", lambda x, y, f=comparison: f(x, y))
+        methods[f"__{name}__"] = lambda x, y, f=comparison: f(x, y)
     for name, one in _UNARY.items():
-        setattr(kind, f"__{name}__", lambda x, f=one: f(x))
-    setattr(kind, "__getitem__", getitem)  # noqa: B010 - as the others
+        methods[f"__{name}__"] = lambda x, f=one: f(x)
+    for name, method in methods.items():
+        if name not in vars(kind):
+            setattr(kind, name, method)
 
 
 _attach(Tensor)
 _attach(Variable)
+_attach(IndexedSlices)

@@ -22,9 +22,9 @@ from graphrun.graph.descriptor import Kernel, Spec
 from graphrun.graph.node import Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.site import user_site
-from graphrun.ops.array import gather
 from graphrun.ops.attributes import ints
 from graphrun.ops.fill import shape as shape_of
+from graphrun.ops.gather import take
 from graphrun.ops.host import philox
 from graphrun.ops.math import add, multiply, subtract
 from graphrun.ops.plans import random as plans
@@ -253,7 +253,7 @@ def random_shuffle(value: Any, seed: int | None = None, name: str | None = None)
         rows = value._shape[0] if value._shape is not None else None
         order = range_(shape_of(value)[0] if rows is None else rows)
         shuffled = apply(shuffle_op, (order,), {"key": stream_key(seed)})
-        return gather(value, shuffled, name=scope)
+        return take(value, shuffled, name=scope)
 
 
 def _draw(

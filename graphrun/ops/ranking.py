@@ -17,7 +17,7 @@ from graphrun.graph.site import user_site
 from graphrun.ops.attributes import attr_value, one_int, shape_attr, static_int
 from graphrun.ops.families import require_kind
 from graphrun.ops.fill import shape
-from graphrun.ops.gather import gather
+from graphrun.ops.gather import take
 from graphrun.ops.joining import concat
 from graphrun.ops.plans.cumulative import plan_cumulative
 from graphrun.ops.plans.sort import plan_argsort, plan_top_k
@@ -273,7 +273,7 @@ def sort(values: Any, axis: Any = -1, direction: str = "ASCENDING", name: str | 
 
     def last(x: Tensor, descending: bool) -> Tensor:
         places = apply(argsort_op, (x,), {"descending": descending})
-        return gather(x, places, batch_dims=_rank(x, "sort") - 1)
+        return take(x, places, batch_dims=_rank(x, "sort") - 1)
 
     x = convert_to_tensor(values)
     with x.graph.name_scope(name or "sort"):

@@ -21,7 +21,7 @@ from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import sqrt
 from graphrun.ops.families import require_kind
 from graphrun.ops.fill import ones_like, shape
-from graphrun.ops.gather import gather, sum_rows
+from graphrun.ops.gather import sum_rows, take
 from graphrun.ops.joining import concat
 from graphrun.ops.reduce import reduce_max
 from graphrun.ops.reshape import reshape
@@ -110,7 +110,7 @@ def _expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any
 
 def _gathered(values: Tensor, ids: Tensor) -> Tensor:
     """The row of each number; zeros for negative numbers."""
-    rows = gather(values, maximum(ids, 0), axis=0)
+    rows = take(values, maximum(ids, 0), axis=0)
     return select(_beside(ids >= 0, rows), rows, 0)
 
 
@@ -308,7 +308,7 @@ def _sparse(function: Any, unsorted: Any, label: str) -> Any:
     ) -> Tensor:
         x = convert_to_tensor(data)
         with x.graph.name_scope(name or label):
-            rows = gather(x, indices, axis=0)
+            rows = take(x, indices, axis=0)
             if num_segments is not None:
                 return unsorted(rows, segment_ids, num_segments)
             return function(rows, segment_ids)

@@ -22,7 +22,7 @@ from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import floor
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.fill import ones_like, shape, zeros
-from graphrun.ops.gather import gather
+from graphrun.ops.gather import take
 from graphrun.ops.joining import concat, stack
 from graphrun.ops.reduce import reduce_max, reduce_prod
 from graphrun.ops.reshape import reshape
@@ -165,7 +165,7 @@ def _partition_gradient(op: Operation, *dys: Tensor | None) -> tuple[Tensor, Non
     places = places if isinstance(places, tuple) else (places,)
     joined = concat(list(parts), 0)
     order = apply("argsort", (concat(list(places), 0),), {"descending": False})
-    return reshape(gather(joined, order, axis=0), shape(data)), None
+    return reshape(take(joined, order, axis=0), shape(data)), None
 
 
 partition_op = register(

@@ -21,7 +21,7 @@ from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import abs as abs_
 from graphrun.ops.families import require_same_dtype
 from graphrun.ops.fill import broadcast_to, fill, shape, size
-from graphrun.ops.gather import gather
+from graphrun.ops.gather import gather, take
 from graphrun.ops.joining import concat, stack
 from graphrun.ops.ranking import argsort, cumprod
 from graphrun.ops.reduce import reduce_all, reduce_prod, reduce_sum
@@ -145,7 +145,7 @@ def sparse_tensor_dense_matmul(
         if adjoint_b:
             dense = matrix_transpose(dense)
         row, column = (1, 0) if adjoint_a else (0, 1)
-        products = gather(dense, a.indices[:, column], axis=0) * expand_dims(a.values, 1)
+        products = take(dense, a.indices[:, column], axis=0) * expand_dims(a.values, 1)
         return unsorted_segment_sum(products, a.indices[:, row], a.dense_shape[row])
 
 
@@ -194,8 +194,8 @@ def sparse_reduce_sum(
         if not kept:
             total = reduce_sum(x.values)
             return reshape(total, [1] * n) if keep else total
-        places = gather(x.indices, kept, axis=1)
-        sizes = gather(x.dense_shape, kept, axis=0)
+        places = take(x.indices, kept, axis=1)
+        sizes = take(x.dense_shape, kept, axis=0)
         total = scatter_nd(places, x.values, sizes)
         if keep:
             total = reshape(total, stack([x.dense_shape[k] if k in kept else 1 for k in range(n)]))
@@ -220,8 +220,8 @@ def sparse_add(a: Any, b: Any, threshold: Any = None, thresh: Any = None) -> Any
         numbers = concat([_numbers(x), _numbers(b)], 0)
         values = concat([x.values, b.values], 0)
         order = argsort(numbers)
-        distinct, place = unique(gather(numbers, order))
-        total = unsorted_segment_sum(gather(values, order), place, size(distinct))
+        distinct, place = unique(take(numbers, order))
+        total = unsorted_segment_sum(take(values, order), place, size(distinct))
         result = SparseTensor(_places(distinct, x.dense_shape), total, x.dense_shape)
         if limit is None:
             return result
@@ -250,7 +250,7 @@ def sparse_reorder(sp_input: Any, name: str | None = None) -> SparseTensor:
     x = as_sparse(sp_input, "sparse_reorder")
     with x.graph.name_scope(name or "SparseReorder"):
         order = argsort(_numbers(x))
-        return SparseTensor(gather(x.indices, order), gather(x.values, order), x.dense_shape)
+        return SparseTensor(take(x.indices, order), take(x.values, order), x.dense_shape)
 
 
 def sparse_reshape(sp_input: Any, shape: Any, name: str | None = None) -> SparseTensor:
@@ -277,7 +277,7 @@ def sparse_transpose(sp_input: Any, perm: Any = None, name: str | None = None) -
     with x.graph.name_scope(name or "SparseTranspose"):
         if perm is None:
             perm = list(range(_rank(x, "sparse_transpose")))[::-1]
-        turned = SparseTensor(gather(x.indices, perm, axis=1), x.values, gather(x.dense_shape, perm))
+        turned = SparseTensor(take(x.indices, perm, axis=1), x.values, take(x.dense_shape, perm))
         return sparse_reorder(turned)
 
 
@@ -321,7 +321,7 @@ def sparse_retain(sp_input: Any, to_retain: Any) -> SparseTensor:
     """Return the elements for which `to_retain`, a bool vector, is true."""
     x = as_sparse(sp_input, "sparse_retain")
     kept = reshape(where(convert_to_tensor(to_retain)), [-1])
-    return SparseTensor(gather(x.indices, kept), gather(x.values, kept), x.dense_shape)
+    return SparseTensor(take(x.indices, kept), gather(x.values, kept), x.dense_shape)
 
 
 def sparse_slice(sp_input: Any, start: Any, size: Any, name: str | None = None) -> SparseTensor:

@@ -176,6 +176,7 @@ def _random(b: Builder) -> None:
 
 def _scatter(b: Builder) -> None:
     dy, places = b.array(_floats(7, 5)), b.array(np.array([5, 0, 3, 3, 0, 3, 1], np.int32))
+    b.check(b.op("first_places", places))
     b.check(b.op("scatter_rows", b.array(_floats(6, 5)), places, dy, mode="add", nd=False))
     b.check(b.op("gather_grad", dy, places, shape=(6, 5), axis=0, batch_dims=0, negative=False))
 

@@ -8,12 +8,17 @@ from typing import Any
 from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, GradientError, GraphError, format_site, message
 from graphrun.gradients import gradients
-from graphrun.graph.apply import convert_to_tensor
+from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.convert import cast
-from graphrun.ops.fill import fill, ones, shape, zeros
+from graphrun.ops.fill import fill, ones, shape, size, zeros
+from graphrun.ops.gather import gather_grad_op
+from graphrun.ops.indexed_slices import IndexedSlices
+from graphrun.ops.joining import concat
+from graphrun.ops.reshape import reshape
+from graphrun.ops.sets import unique
 from graphrun.ops.state import Variable, assign_add, constant, group, trainable_variables
 from graphrun.shapes import is_static
 from graphrun.variable_scope import get_variable_scope
@@ -124,11 +129,11 @@ class Optimizer:
         aggregation_method: Any = None,
         colocate_gradients_with_ops: bool = False,
         grad_loss: Any = None,
-    ) -> list[tuple[Tensor | None, Variable]]:
+    ) -> list[tuple[Any, Variable]]:
         """Return (gradient, variable) pairs, to be changed perhaps and given to `apply_gradients`.
 
         The parameters are those of `minimize`.  The gradient is None where `loss` does not depend on the
-        variable.
+        variable, and an `IndexedSlices` where it depends on rows that are gathered from it.
         """
         if gate_gradients not in (self.GATE_NONE, self.GATE_OP, self.GATE_GRAPH):
             raise GraphError(
@@ -217,12 +222,31 @@ class Optimizer:
         self._require_floating(var)
         graph = var.graph
         with graph.name_scope("update_" + var.op.name):
+            if isinstance(gradient, IndexedSlices):
+                return self._update_rows(gradient, var)
             update = self._apply_dense(convert_to_tensor(gradient, var.dtype), var)
             if var.constraint is None:
                 return update
             # A read that waits for the update sees its result.
             with graph.control_dependencies([update]):
                 return var.assign(var.constraint(var.read_value()))
+
+    def _update_rows(self, gradient: IndexedSlices, var: Variable) -> Any:
+        if gradient.dtype is not var.dtype:
+            raise DTypeError(
+                message(f"the gradient of variable '{var.name}' has dtype {gradient.dtype}",
+                        where=self._label, site=gradient.op.site, expected=f"the variable's, {var.dtype}")
+            )  # fmt: skip
+        if var.constraint is not None:
+            raise GraphError(
+                message(
+                    f"variable '{var.name}' has a constraint, and a gradient of single rows",
+                    where=self._label, site=var.op.site, expected="no constraint on an embedding",
+                    fix="turn the gradient into a tensor: [(gr.convert_to_tensor(g), v) for g, v in"
+                    " compute_gradients(loss)]",
+                )
+            )  # fmt: skip
+        return self._apply_sparse_duplicate_indices(gradient, var)
 
     # -- slots --------------------------------------------------------------------------------
 
@@ -302,6 +326,29 @@ class Optimizer:
     def _resource_apply_dense(self, grad: Tensor, handle: Variable) -> Any:
         """TensorFlow's name of `_apply_dense` for the other kind of variables that it has."""
         raise NotImplementedError(f"{type(self).__name__} does not define _apply_dense(grad, var)")
+
+    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Variable) -> Any:
+        """Return what updates rows of `var`; an index may come several times in `grad`.
+
+        Unless it is overridden, `_apply_sparse` gets each index once, with the sum.
+        """
+        indices, places = unique(grad.indices)
+        dims = concat([reshape(size(indices), [1]), shape(grad.values)[1:]], 0)
+        attrs = {"axis": 0, "batch_dims": 0, "negative": False, "shape": dims}
+        sums = apply(gather_grad_op, (grad.values, places), attrs)
+        return self._apply_sparse(IndexedSlices(sums, indices, grad.dense_shape), var)
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Variable) -> Any:
+        """Return what updates the rows of `var` that `grad` names, each of them once."""
+        return self._resource_apply_sparse(grad.values, var, grad.indices)
+
+    def _resource_apply_sparse(self, grad: Tensor, handle: Variable, indices: Tensor) -> Any:
+        """TensorFlow's name of `_apply_sparse` for the other kind of variables that it has."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define _apply_sparse(grad, var), and the gradient of"
+            f" '{handle.name}' is rows (gr.IndexedSlices): define it, or turn gradients into tensors with"
+            " gr.convert_to_tensor before apply_gradients"
+        )
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         """Return the operation that runs all updates."""

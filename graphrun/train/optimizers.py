@@ -8,16 +8,20 @@ from typing import Any
 from graphrun import dtypes
 from graphrun.dtypes import DType
 from graphrun.errors import GraphError, message
+from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.elementwise import rsqrt, sqrt, square
+from graphrun.ops.indexed_slices import IndexedSlices
 from graphrun.ops.math import clip_by_value
 from graphrun.ops.math import pow as pow_
-from graphrun.ops.state import Variable, assign, assign_add, assign_sub, group
-from graphrun.train.optimizer import Optimizer, filled_with
+from graphrun.ops.scatter import scatter_sub
+from graphrun.ops.state import Variable, assign, group
+from graphrun.train.optimizer import filled_with
+from graphrun.train.places import WHOLE, FormulaOptimizer, Whole
 
 
-class GradientDescentOptimizer(Optimizer):
+class GradientDescentOptimizer(FormulaOptimizer):
     """Gradient descent: ``var -= learning_rate * g``.
 
     Parameters
@@ -35,11 +39,15 @@ class GradientDescentOptimizer(Optimizer):
     def _prepare(self) -> None:
         self._learning_rate_tensor = self._hyperparameter(self._learning_rate, "learning_rate")
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
-        return assign_sub(var, self._as(self._learning_rate_tensor, var.dtype) * grad)
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
+        return at.subtract(var, self._as(self._learning_rate_tensor, var.dtype) * grad)
+
+    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Variable) -> Any:
+        # It takes from each row in turn, so nothing has to be added up before.
+        return scatter_sub(var, grad.indices, self._as(self._learning_rate_tensor, var.dtype) * grad.values)
 
 
-class MomentumOptimizer(Optimizer):
+class MomentumOptimizer(FormulaOptimizer):
     """Momentum: ``accum = momentum * accum + g; var -= learning_rate * accum``.
 
     With Nesterov's: ``var -= learning_rate * (g + momentum * accum)``, with the new accum.
@@ -78,16 +86,16 @@ class MomentumOptimizer(Optimizer):
         self._learning_rate_tensor = self._hyperparameter(self._learning_rate, "learning_rate")
         self._momentum_tensor = self._hyperparameter(self._momentum, "momentum")
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
         accum = self.get_slot(var, "momentum")
         rate = self._as(self._learning_rate_tensor, var.dtype)
         momentum = self._as(self._momentum_tensor, var.dtype)
-        new = momentum * accum + grad
+        new = momentum * at.read(accum) + grad
         step = grad + momentum * new if self._use_nesterov else new
-        return group(assign(accum, new), assign_sub(var, rate * step))
+        return group(at.write(accum, new), at.subtract(var, rate * step))
 
 
-class AdamOptimizer(Optimizer):
+class AdamOptimizer(FormulaOptimizer):
     """Adam: steps of a bias-corrected mean of gradients over the root of the mean of their squares.
 
     ``m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v)``, and in step t
@@ -154,18 +162,23 @@ class AdamOptimizer(Optimizer):
         power1, power2 = (self._as(p.value(), dtype) for p in self._get_beta_accumulators())
         return self._as(self._lr_t, dtype) * (sqrt(1 - power2) / (1 - power1))
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
         dtype = var.dtype
         rate = self._shared(("rate", dtype), lambda: self._rate(dtype))
         keep1 = self._shared(("1 - beta1", dtype), lambda: 1 - self._as(self._beta1_t, dtype))
         keep2 = self._shared(("1 - beta2", dtype), lambda: 1 - self._as(self._beta2_t, dtype))
+        epsilon = self._as(self._epsilon_t, dtype)
         m_slot, v_slot = self.get_slot(var, "m"), self.get_slot(var, "v")
-        assert m_slot is not None and v_slot is not None
-        m, v = m_slot.value(), v_slot.value()
+
+        m, v = at.read(m_slot), at.read(v_slot)
         m = m + (grad - m) * keep1
         v = v + (square(grad) - v) * keep2
-        step = rate * m / (sqrt(v) + self._as(self._epsilon_t, dtype))
-        return group(assign(m_slot, m), assign(v_slot, v), assign_sub(var, step))
+        step = rate * m / (sqrt(v) + epsilon)
+        return group(at.write(m_slot, m), at.write(v_slot, v), at.subtract(var, step))
+
+    def _apply_sparse(self, grad: IndexedSlices, var: Variable) -> Any:
+        # As in TensorFlow, moments fall and weights move in all rows: there is no row to leave out.
+        return self._apply(convert_to_tensor(grad), var, WHOLE)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         power1, power2 = self._get_beta_accumulators()
@@ -176,7 +189,7 @@ class AdamOptimizer(Optimizer):
         return group(*update_ops, *powers, name=name_scope)
 
 
-class RMSPropOptimizer(Optimizer):
+class RMSPropOptimizer(FormulaOptimizer):
     """RMSProp: steps of the gradient over the root of the mean of its squares, with momentum.
 
     ``ms += (1 - decay) * (g**2 - ms); mom = momentum * mom + learning_rate * g / sqrt(ms + epsilon);
@@ -226,30 +239,30 @@ class RMSPropOptimizer(Optimizer):
         self._momentum_tensor = self._hyperparameter(self._momentum, "momentum")
         self._epsilon_tensor = self._hyperparameter(self._epsilon, "epsilon")
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
         dtype = var.dtype
         keep = self._shared(("1 - decay", dtype), lambda: 1 - self._as(self._decay_tensor, dtype))
         rms_slot, momentum_slot = self.get_slot(var, "rms"), self.get_slot(var, "momentum")
         assert rms_slot is not None and momentum_slot is not None
-        rms = rms_slot.value()
+        rms = at.read(rms_slot)
         rms = rms + (square(grad) - rms) * keep
-        updates = [assign(rms_slot, rms)]
+        updates = [at.write(rms_slot, rms)]
         spread = rms
         if self._centered:
             mean_slot = self.get_slot(var, "mg")
             assert mean_slot is not None
-            mean = mean_slot.value()
+            mean = at.read(mean_slot)
             mean = mean + (grad - mean) * keep
-            updates.append(assign(mean_slot, mean))
+            updates.append(at.write(mean_slot, mean))
             spread = rms - square(mean)
         rate = self._as(self._learning_rate_tensor, dtype)
         step = rate * grad * rsqrt(spread + self._as(self._epsilon_tensor, dtype))
         if self._numbers.get(self._momentum_tensor) != 0:
-            step = self._as(self._momentum_tensor, dtype) * momentum_slot.value() + step
-        return group(*updates, assign(momentum_slot, step), assign_sub(var, step))
+            step = self._as(self._momentum_tensor, dtype) * at.read(momentum_slot) + step
+        return group(*updates, at.write(momentum_slot, step), at.subtract(var, step))
 
 
-class AdagradOptimizer(Optimizer):
+class AdagradOptimizer(FormulaOptimizer):
     """Adagrad: ``accum += g**2; var -= learning_rate * g / sqrt(accum)``.
 
     Parameters
@@ -286,13 +299,14 @@ class AdagradOptimizer(Optimizer):
     def _prepare(self) -> None:
         self._learning_rate_tensor = self._hyperparameter(self._learning_rate, "learning_rate")
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
-        accum = assign_add(self.get_slot(var, "accumulator"), square(grad))
-        # The tensor of an assign is the new value, and running it runs the assign.
-        return assign_sub(var, self._as(self._learning_rate_tensor, var.dtype) * grad * rsqrt(accum))
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
+        slot = self.get_slot(var, "accumulator")
+        accum = at.read(slot) + square(grad)
+        step = self._as(self._learning_rate_tensor, var.dtype) * grad * rsqrt(accum)
+        return group(at.write(slot, accum), at.subtract(var, step))
 
 
-class AdadeltaOptimizer(Optimizer):
+class AdadeltaOptimizer(FormulaOptimizer):
     """Adadelta: the step's size follows from a mean of the squares of earlier steps.
 
     ``accum = rho * accum + (1 - rho) * g**2; step = sqrt(accum_update + epsilon) / sqrt(accum + epsilon)
@@ -333,24 +347,24 @@ class AdadeltaOptimizer(Optimizer):
         self._rho_t = self._hyperparameter(self._rho, "rho")
         self._epsilon_t = self._hyperparameter(self._epsilon, "epsilon")
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
         dtype = var.dtype
         keep = self._shared(("1 - rho", dtype), lambda: 1 - self._as(self._rho_t, dtype))
         epsilon = self._as(self._epsilon_t, dtype)
         accum_slot, update_slot = self.get_slot(var, "accum"), self.get_slot(var, "accum_update")
         assert accum_slot is not None and update_slot is not None
-        accum, mean = accum_slot.value(), update_slot.value()
+        accum, mean = at.read(accum_slot), at.read(update_slot)
         accum = accum + (square(grad) - accum) * keep
         step = sqrt(mean + epsilon) * rsqrt(accum + epsilon) * grad
         mean = mean + (square(step) - mean) * keep
         return group(
-            assign(accum_slot, accum),
-            assign(update_slot, mean),
-            assign_sub(var, self._as(self._lr_t, dtype) * step),
+            at.write(accum_slot, accum),
+            at.write(update_slot, mean),
+            at.subtract(var, self._as(self._lr_t, dtype) * step),
         )
 
 
-class FtrlOptimizer(Optimizer):
+class FtrlOptimizer(FormulaOptimizer):
     """Follow the regularized leader: sparse weights from L1 regularization that is solved exactly.
 
     ``accum_new = accum + g**2; p = -learning_rate_power;
@@ -429,11 +443,11 @@ class FtrlOptimizer(Optimizer):
     def _power(self, x: Tensor) -> Tensor:
         return sqrt(x) if self._learning_rate_power == -0.5 else pow_(x, -self._learning_rate_power)
 
-    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
+    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
         rate = self._as(self._learning_rate_tensor, var.dtype)
         accum_slot, linear_slot = self.get_slot(var, "accum"), self.get_slot(var, "linear")
         assert accum_slot is not None and linear_slot is not None
-        accum, linear, weights = accum_slot.value(), linear_slot.value(), var.value()
+        accum, linear, weights = at.read(accum_slot), at.read(linear_slot), at.read(var)
         new = accum + square(grad)
         if self._l2_shrinkage_regularization_strength:
             grad = grad + 2 * self._l2_shrinkage_regularization_strength * weights
@@ -446,7 +460,8 @@ class FtrlOptimizer(Optimizer):
         if self._l1_regularization_strength:
             strength = self._l1_regularization_strength
             pull = clip_by_value(linear, -strength, strength) - linear
-        return group(assign(accum_slot, new), assign(linear_slot, linear), assign(var, pull / divisor))
+        updates = at.write(accum_slot, new), at.write(linear_slot, linear)
+        return group(*updates, at.write(var, pull / divisor))
 
 
 def _require_not_negative(what: str, value: float, label: str) -> None:

@@ -49,7 +49,16 @@ def takes(params: Any, indices: Any, **more: Any) -> Case:
     return case("gather_nd", [params, indices], **more)
 
 
+def slow_places(indices: Any) -> Any:
+    found = indices.tolist()
+    return np.array([found.index(i) for i in found], np.int32).reshape(-1)
+
+
 CASES: list[Case] = [
+    *(case("first_places", [ints((n,), -bound, bound)], expected=slow_places, label=f"{n} of {bound}")
+      for n, bound in ((1, 3), (7, 3), (300, 9), (300, 100_000), (3000, 700))),
+    *cases("first_places", [ints((40,), 0, 30, None)], dtypes=("int64", "uint8", "int8")),
+    case("first_places", [fixed([], "int32")], host_ok=True),
     takes((2, 3), PAIRS, expected=lambda x, i: x[i[:, 0], i[:, 1]]),
     takes((2, 3, 4), PAIRS, expected=lambda x, i: x[i[:, 0], i[:, 1]]),
     takes((5, 3), fixed([[[4]], [[0]]], "int32"), expected=lambda x, i: x[i[..., 0]]),

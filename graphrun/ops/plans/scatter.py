@@ -1,4 +1,4 @@
-"""Plan of the gradient of gather (``kernels/scatter.cl``)."""
+"""Plans of the gradient of gather (``scatter.cl``), of writes to rows and of places of equal indices."""
 
 from __future__ import annotations
 
@@ -111,3 +111,28 @@ def plan_scatter_rows(
     args = (("in", 1), ("in", 2), ("out", 0), *numbers)
     launch = Launch("scatter_rows.cl", "scatter_rows", tuple(defines), args, *sizes)
     return KernelPlan((launch,), flops=count * columns)
+
+
+def plan_first_places(
+    ins: Sequence[Spec], outs: Sequence[Spec], attrs: Mapping[str, Any], device: Capabilities
+) -> KernelPlan | None:
+    """first_places(indices), a vector."""
+    indices = ins[0]
+    (count,) = cast("tuple[int]", indices.shape)
+    if not device.supports(indices.dtype) or count >= 2**31:
+        return None
+    if count == 0:
+        return KernelPlan(())
+    bits = max(1, (count - 1).bit_length())  # as many buckets as indices, or up to twice as many
+    # Each item walks all indices, so there are only as many as run at once, and not on short lists.
+    lanes = device.compute_units * (_ITEMS_PER_UNIT if device.kind == "cpu" else _GPU_GROUP)
+    items = 1 << (max(1, min(lanes, 1 << bits, -(-count // 64))) - 1).bit_length()
+    items = min(items, 1 << bits)
+    group = 1 if device.kind == "cpu" else min(items, _GPU_GROUP)
+    args = (
+        ("in", 0), ("out", 0), ("scratch", 0), ("scratch", 1),
+        ("int", count), ("uint", bits), ("uint", items),
+    )  # fmt: skip
+    defines = (("GR_PLACES_INDEX", indices.dtype.storage),)
+    launch = Launch("first_places.cl", "first_places", defines, args, (items,), (group,))
+    return KernelPlan((launch,), (4 << bits, 4 * count))
