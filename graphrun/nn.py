@@ -43,6 +43,11 @@ from graphrun.ops.cross_entropy import (
 from graphrun.ops.cross_entropy import (
     weighted_cross_entropy_with_logits as weighted_cross_entropy_with_logits,
 )
+from graphrun.ops.ctc import ctc_beam_search_decoder as ctc_beam_search_decoder
+from graphrun.ops.ctc import ctc_beam_search_decoder_v2 as ctc_beam_search_decoder_v2
+from graphrun.ops.ctc import ctc_greedy_decoder as ctc_greedy_decoder
+from graphrun.ops.ctc import ctc_loss as ctc_loss
+from graphrun.ops.ctc import ctc_loss_v2 as ctc_loss_v2
 from graphrun.ops.depthwise import depthwise_conv2d as depthwise_conv2d
 from graphrun.ops.depthwise import depthwise_conv2d_backprop_filter as depthwise_conv2d_backprop_filter
 from graphrun.ops.depthwise import depthwise_conv2d_backprop_input as depthwise_conv2d_backprop_input

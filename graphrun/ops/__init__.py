@@ -7,6 +7,7 @@ from graphrun.ops import (  # noqa: F401
     checks,
     complex,
     conv,
+    ctc,
     decompositions,
     draws,
     duplicates,

@@ -70,4 +70,57 @@ SAMPLED = [
 ]  # fmt: skip
 
 
-ROWS: list[Row] = [*SAMPLED]
+LOGITS = floats(6, 3, 4)
+
+
+def _ctc(label: str, rows: list[list[int]], **kwargs: Any) -> Row:
+    def call(tf: Any, x: Any) -> Any:
+        return tf.nn.ctc_loss(_sparse(tf, rows), x, [6, 4, 3], **kwargs)
+
+    return row("nn.ctc_loss", LOGITS, call=call, label=label)
+
+
+def _sparse(tf: Any, rows: list[list[int]]) -> Any:
+    places = np.array([(b, i) for b, r in enumerate(rows) for i in range(len(r))], np.int64)
+    values = np.array([c for r in rows for c in r], np.int32)
+    return tf.SparseTensor(places, values, [len(rows), max(map(len, rows))])
+
+
+def _decoded(found: Any) -> list[Any]:
+    paths, scores = found
+    return [part for p in paths for part in (p.indices, p.values, p.dense_shape)] + [scores]
+
+
+CTC = [
+    _ctc("", [[0, 1, 2], [2, 2], [1]]),
+    _ctc("collapse", [[0, 0, 2], [2, 2, 1], [1]], preprocess_collapse_repeated=True),
+    _ctc("unmerged", [[0, 0, 2], [2, 2, 1], [1, 1, 0]], ctc_merge_repeated=False),
+    _ctc("collapse unmerged", [[0, 0, 2], [2, 2, 1], [1, 1]], preprocess_collapse_repeated=True,
+         ctc_merge_repeated=False),
+    _ctc("longer", [[0, 1, 2], [2, 2, 1, 0, 1], [1, 0, 1]], ignore_longer_outputs_than_inputs=True),
+    _ctc("ended", [[0, 1, 3], [2, 3, 3], [1]]),
+    row("nn.ctc_loss", floats(3, 6, 4), label="batch first", names=False, why="a transpose before",
+        call=lambda tf, x: tf.nn.ctc_loss(
+            _sparse(tf, [[0, 1], [2], [1]]), sequence_length=[6, 4, 3], time_major=False, logits=x)),
+    *(row("nn.ctc_loss_v2", LOGITS, label=f"blank {blank}", names=False, why="made of other operations",
+          shapes=False, open_batch=False,
+          call=lambda tf, x, b=blank, rows=labels: tf.nn.ctc_loss_v2(
+              rows, x, [3, 2, 1], [6, 4, 3], blank_index=b))
+      for blank, labels in ((None, [[3, 1, 2], [2, 2, 0], [1, 0, 0]]), (2, [[0, 1, 3], [3, 0, 1], [1, 1, 1]]),
+                            (-1, [[0, 1, 2], [2, 2, 0], [1, 0, 0]]))),
+    *(row("nn.ctc_loss_v2", LOGITS, label=f"sparse {blank}", names=False, why="made of other operations",
+          call=lambda tf, x, b=blank: tf.nn.ctc_loss_v2(
+              _sparse(tf, [[0, 3, 1], [1, 1], [3]]), x, None, [6, 4, 3], blank_index=b))
+      for blank in (2, -2)),
+    *(row("nn.ctc_greedy_decoder", LOGITS, label=str(kwargs), gradient=False,
+          call=lambda tf, x, k=kwargs: _decoded(tf.nn.ctc_greedy_decoder(x, [6, 4, 0], **k)))
+      for kwargs in ({}, {"merge_repeated": False}, {"blank_index": 0})),
+    *(row("nn.ctc_beam_search_decoder", floats(12, 3, 4, low=-1, high=1), label=str(kwargs), gradient=False,
+          call=lambda tf, x, k=kwargs: _decoded(tf.nn.ctc_beam_search_decoder(x, [12, 10, 9], **k)))
+      for kwargs in ({}, {"merge_repeated": False}, {"beam_width": 2}, {"beam_width": 5, "top_paths": 3},
+                     {"beam_width": 8, "top_paths": 8, "merge_repeated": False})),
+    row("nn.ctc_beam_search_decoder_v2", floats(12, 3, 4), gradient=False,
+        call=lambda tf, x: _decoded(tf.nn.ctc_beam_search_decoder_v2(x, [12, 3, 9], 6, 2))),
+]  # fmt: skip
+
+ROWS: list[Row] = [*SAMPLED, *CTC]
