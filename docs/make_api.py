@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import graphrun as gr  # noqa: E402
+from graphrun.absent import advice_for  # noqa: E402
 from graphrun.graph.opdef import OpDef, registered_ops  # noqa: E402
 
 SYMBOLS = ROOT / "tests" / "peers" / "tf1_symbols.csv"
@@ -37,7 +38,8 @@ use often (tier 2). `tf.` stands for `gr.` where a program says `import graphrun
 
 *Runs on*: OpenCL where every operation behind the name has a kernel there; else the operations that the host
 computes in its place are named. NumPy runs all. A dash: nothing is computed, or it is a class.
-*Arguments*: those of TensorFlow 1 that are missing, and those at another position. Names of other packages
+*Arguments*: those of TensorFlow 1 that are missing, and those at another position; for a name that is not
+there, what to do instead. Names of other packages
 (`tf.contrib`) are not counted here.
 
 This page is made by `python docs/make_api.py`.
@@ -138,7 +140,9 @@ def render() -> str:
         for r in sorted(own, key=lambda r: r["symbol"].lower()):
             thing = resolve(r["symbol"])
             if thing is None:
-                lines.append(f"| `{r['symbol']}` | no | | |")
+                lines.append(
+                    f"| `{r['symbol']}` | no | | {(advice_for(r['symbol']) or '').replace('|', ' or ')} |"
+                )
                 continue
             where = runs_on(thing) if isinstance(thing, types.FunctionType) else "-"
             lines.append(f"| `{r['symbol']}` | yes | {where} | {differences(thing, r['arguments'])} |")

@@ -8,6 +8,8 @@
 [np.float32(5.0), array([2., 4.], dtype=float32)]
 """
 
+import sys as _sys
+
 from graphrun import debugging as debugging
 from graphrun import errors as errors
 from graphrun import image as image
@@ -26,6 +28,7 @@ from graphrun import sparse as sparse
 from graphrun import strings as strings
 from graphrun import train as train
 from graphrun._version import __version__ as __version__
+from graphrun.absent import install as _explain_absent_names
 from graphrun.config import ConfigProto as ConfigProto
 from graphrun.config import GPUOptions as GPUOptions
 from graphrun.config import GraphOptions as GraphOptions
@@ -419,3 +422,4 @@ from graphrun.variable_scope import variable_op_scope as variable_op_scope
 from graphrun.variable_scope import variable_scope as variable_scope
 
 newaxis = None
+_explain_absent_names(_sys.modules[__name__])

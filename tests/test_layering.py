@@ -29,6 +29,8 @@ MAX_LINES = 600
 ROOMS = {
     "graphrun": "public names",
     "graphrun._version": "base",
+    "graphrun.absent": "base",
+    "graphrun.absent_names": "base",
     "graphrun.collector": "base",
     "graphrun.device_names": "base",
     "graphrun.dtypes": "base",
