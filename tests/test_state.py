@@ -523,8 +523,9 @@ def test_manners_of_a_variable() -> None:
     assert repr(v) == "<gr.Variable 'v:0' shape=(2, 3) dtype=float32>"
     with pytest.raises(DTypeError, match="not iterable"):
         list(v)
+    assert v, "a variable is an object that is there; what it holds is asked by a session"
     with pytest.raises(DTypeError, match="bool"):
-        bool(v)
+        bool(v > 0)
     for convert in (float, int, np.exp, np.asarray):
         with pytest.raises(DTypeError, match="no value while the graph is built"):
             convert(v)  # type: ignore[operator]

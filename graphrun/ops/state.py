@@ -440,7 +440,8 @@ class Variable(Operators):
         raise DTypeError(message(f"variable '{self.name}' is not iterable", fix="use gr.unstack(v)"))
 
     def __bool__(self) -> bool:
-        return bool(self._variable)
+        # As in TensorFlow 1, whose programs ask `if ema.average(v)` whether there is a variable.
+        return True
 
     def __float__(self) -> float:
         return float(self._variable)
