@@ -12,9 +12,10 @@ from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.compare import where
 from graphrun.ops.convert import cast
-from graphrun.ops.elementwise import ceil, cos, exp, floor
+from graphrun.ops.elementwise import ceil, cos, exp, floor, log, sqrt
 from graphrun.ops.math import maximum, minimum
 from graphrun.ops.math import pow as pow_
+from graphrun.ops.random import random_normal
 from graphrun.ops.state import identity
 
 
@@ -132,6 +133,108 @@ def cosine_decay(
         rate, step, steps = _operands(learning_rate, global_step, decay_steps)
         falling = 0.5 * (1 + cos(math.pi * (minimum(step, steps) / steps)))
         return identity(rate * ((1 - alpha) * falling + alpha), name=scope)
+
+
+def cosine_decay_restarts(
+    learning_rate: Any,
+    global_step: Any,
+    first_decay_steps: Any,
+    t_mul: Any = 2.0,
+    m_mul: Any = 1.0,
+    alpha: float = 0.0,
+    name: str | None = None,
+) -> Tensor:
+    """Return a rate that falls along half a cosine again and again, from a warm restart each time.
+
+    Parameters
+    ----------
+    learning_rate, global_step, alpha
+        As for `cosine_decay`.
+    first_decay_steps : number or tensor
+        The length of the first period; each one is `t_mul` times as long as the one before.
+    t_mul, m_mul : number or tensor
+        What periods, and the rates that they begin with, are multiplied by each time.
+    name : str, optional
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+    """
+    with _scope(learning_rate, global_step, name or "SGDRDecay") as scope:
+        rate, step, first, longer, smaller = _operands(
+            learning_rate, global_step, first_decay_steps, t_mul, m_mul
+        )
+        done = step / first  # in lengths of the first period
+        if t_mul == 1.0:
+            restarts = floor(done)
+            part = done - restarts
+        else:
+            # Periods 0 ... i - 1 take (1 - t_mul**i) / (1 - t_mul) together.
+            restarts = floor(log(1 - done * (1 - longer)) / log(longer))
+            length = pow_(longer, restarts)
+            part = (done - (1 - length) / (1 - longer)) / length
+            if isinstance(t_mul, Tensor):
+                equal_ = longer <= 1
+                restarts = where(equal_, floor(done), restarts)
+                part = where(equal_, done - floor(done), part)
+        falling = 0.5 * pow_(smaller, restarts) * (1 + cos(math.pi * part))
+        return identity(rate * ((1 - alpha) * falling + alpha), name=scope)
+
+
+def linear_cosine_decay(
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    num_periods: Any = 0.5,
+    alpha: Any = 0.0,
+    beta: Any = 0.001,
+    name: str | None = None,
+) -> Tensor:
+    """Return a rate that falls along a line times a cosine: with r the part of `decay_steps` that is left,
+    ``learning_rate * ((alpha + r) * (1 + cos(2 * pi * num_periods * (1 - r))) / 2 + beta)``.
+
+    References
+    ----------
+    I. Bello et al., Neural optimizer search with reinforcement learning, ICML 2017.
+    """
+    with _scope(learning_rate, global_step, name or "LinearCosineDecay") as scope:
+        operands = _operands(learning_rate, global_step, decay_steps, num_periods, alpha, beta)
+        return identity(_linear_cosine(*operands), name=scope)
+
+
+def noisy_linear_cosine_decay(
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    initial_variance: Any = 1.0,
+    variance_decay: Any = 0.55,
+    num_periods: Any = 0.5,
+    alpha: Any = 0.0,
+    beta: Any = 0.001,
+    name: str | None = None,
+) -> Tensor:
+    """Return what `linear_cosine_decay` does, with noise on the line: normal numbers, new in each run, of
+    variance ``initial_variance / (1 + global_step) ** variance_decay``.
+    """
+    with _scope(learning_rate, global_step, name or "NoisyLinearCosineDecay") as scope:
+        noisy = initial_variance, variance_decay
+        rate, step, steps, variance, power, periods, low, end = _operands(
+            learning_rate, global_step, decay_steps, *noisy, num_periods, alpha, beta
+        )
+        spread = sqrt(variance / pow_(1 + minimum(step, steps), power))
+        noise = random_normal((), dtype=rate.dtype) * spread
+        return identity(_linear_cosine(rate, step, steps, periods, low, end, noise), name=scope)
+
+
+def _linear_cosine(
+    rate: Tensor, step: Tensor, steps: Tensor, periods: Tensor, alpha: Tensor, beta: Tensor, noise: Any = None
+) -> Tensor:
+    step = minimum(step, steps)
+    line = (steps - step) / steps
+    if noise is not None:
+        line = line + noise
+    wave = 0.5 * (1 + cos(math.pi * (2 * periods * (step / steps))))
+    return rate * ((alpha + line) * wave + beta)
 
 
 def piecewise_constant(

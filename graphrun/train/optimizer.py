@@ -454,6 +454,20 @@ def filled_with(number: float) -> Callable[[Any, DType], Tensor]:
     return lambda dims, dtype: fill(dims, constant(number, dtype))
 
 
+def require_not_negative(what: str, value: float, label: str) -> None:
+    """Raise for a hyperparameter below 0."""
+    if value < 0.0:
+        raise GraphError(message(f"{what}={value}", where=label, site=user_site(), expected="0 or more"))
+
+
+def require_positive(what: str, value: float, label: str) -> None:
+    """Raise for a hyperparameter that is not above 0."""
+    if value <= 0.0:
+        raise GraphError(
+            message(f"{what}={value}", where=label, site=user_site(), expected="a number above 0")
+        )
+
+
 def _operation(x: Any) -> Operation:
     return x.op if isinstance(x, Tensor) else x
 

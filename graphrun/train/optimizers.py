@@ -7,18 +7,14 @@ from typing import Any
 
 from graphrun import dtypes
 from graphrun.dtypes import DType
-from graphrun.errors import GraphError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.node import Tensor
-from graphrun.graph.site import user_site
 from graphrun.ops.elementwise import rsqrt, sqrt, square
 from graphrun.ops.indexed_slices import IndexedSlices
-from graphrun.ops.math import clip_by_value
-from graphrun.ops.math import pow as pow_
 from graphrun.ops.scatter import scatter_sub
-from graphrun.ops.state import Variable, assign, group
-from graphrun.train.optimizer import filled_with
-from graphrun.train.places import WHOLE, FormulaOptimizer, Whole
+from graphrun.ops.state import Variable, assign, assign_sub, group
+from graphrun.train.optimizer import Optimizer, filled_with, require_positive
+from graphrun.train.places import FormulaOptimizer, Whole
 
 
 class GradientDescentOptimizer(FormulaOptimizer):
@@ -95,7 +91,7 @@ class MomentumOptimizer(FormulaOptimizer):
         return group(at.write(accum, new), at.subtract(var, rate * step))
 
 
-class AdamOptimizer(FormulaOptimizer):
+class AdamOptimizer(Optimizer):
     """Adam: steps of a bias-corrected mean of gradients over the root of the mean of their squares.
 
     ``m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v)``, and in step t
@@ -162,23 +158,26 @@ class AdamOptimizer(FormulaOptimizer):
         power1, power2 = (self._as(p.value(), dtype) for p in self._get_beta_accumulators())
         return self._as(self._lr_t, dtype) * (sqrt(1 - power2) / (1 - power1))
 
-    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
+    def _apply_dense(self, grad: Tensor, var: Variable) -> Any:
         dtype = var.dtype
-        rate = self._shared(("rate", dtype), lambda: self._rate(dtype))
         keep1 = self._shared(("1 - beta1", dtype), lambda: 1 - self._as(self._beta1_t, dtype))
         keep2 = self._shared(("1 - beta2", dtype), lambda: 1 - self._as(self._beta2_t, dtype))
-        epsilon = self._as(self._epsilon_t, dtype)
         m_slot, v_slot = self.get_slot(var, "m"), self.get_slot(var, "v")
-
-        m, v = at.read(m_slot), at.read(v_slot)
+        assert m_slot is not None and v_slot is not None
+        m, v = m_slot.value(), v_slot.value()
         m = m + (grad - m) * keep1
         v = v + (square(grad) - v) * keep2
-        step = rate * m / (sqrt(v) + epsilon)
-        return group(at.write(m_slot, m), at.write(v_slot, v), at.subtract(var, step))
+        return group(assign(m_slot, m), assign(v_slot, v), assign_sub(var, self._step(m, v, var)))
 
-    def _apply_sparse(self, grad: IndexedSlices, var: Variable) -> Any:
+    def _step(self, m: Tensor, v: Tensor, var: Variable) -> Tensor:
+        """What is taken from `var`, by the new moments."""
+        dtype = var.dtype
+        rate = self._shared(("rate", dtype), lambda: self._rate(dtype))
+        return rate * m / (sqrt(v) + self._as(self._epsilon_t, dtype))
+
+    def _apply_sparse_duplicate_indices(self, grad: IndexedSlices, var: Variable) -> Any:
         # As in TensorFlow, moments fall and weights move in all rows: there is no row to leave out.
-        return self._apply(convert_to_tensor(grad), var, WHOLE)
+        return self._apply_dense(convert_to_tensor(grad), var)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         power1, power2 = self._get_beta_accumulators()
@@ -288,7 +287,7 @@ class AdagradOptimizer(FormulaOptimizer):
         name: str = "Adagrad",
     ) -> None:
         super().__init__(use_locking, name)
-        _require_positive(initial_accumulator_value, self._label)
+        require_positive("initial_accumulator_value", initial_accumulator_value, self._label)
         self._learning_rate = learning_rate
         self._initial_accumulator_value = initial_accumulator_value
 
@@ -361,121 +360,4 @@ class AdadeltaOptimizer(FormulaOptimizer):
             at.write(accum_slot, accum),
             at.write(update_slot, mean),
             at.subtract(var, self._as(self._lr_t, dtype) * step),
-        )
-
-
-class FtrlOptimizer(FormulaOptimizer):
-    """Follow the regularized leader: sparse weights from L1 regularization that is solved exactly.
-
-    ``accum_new = accum + g**2; p = -learning_rate_power;
-    linear += g - (accum_new**p - accum**p) / learning_rate * var; accum = accum_new;
-    var = (clip(linear, -l1, l1) - linear) / (accum**p / learning_rate + 2 * l2)``.
-
-    Parameters
-    ----------
-    learning_rate : number, tensor, variable or function that returns one
-    learning_rate_power : float
-        At most 0; with 0 the rate does not fall.
-    initial_accumulator_value : float
-        What ``accum`` starts with; 0 or more.
-    l1_regularization_strength, l2_regularization_strength : float
-    use_locking : bool
-        Accepted for TensorFlow's sake.
-    name : str
-    accum_name, linear_name : str, optional
-        Names of the slots' variables, in place of `name`.
-    l2_shrinkage_regularization_strength : float
-        Adds ``2 * strength * var`` to the gradient in ``linear``, but not in ``accum``.
-
-    References
-    ----------
-    H. B. McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any,
-        learning_rate_power: float = -0.5,
-        initial_accumulator_value: float = 0.1,
-        l1_regularization_strength: float = 0.0,
-        l2_regularization_strength: float = 0.0,
-        use_locking: bool = False,
-        name: str = "Ftrl",
-        accum_name: str | None = None,
-        linear_name: str | None = None,
-        l2_shrinkage_regularization_strength: float = 0.0,
-    ) -> None:
-        super().__init__(use_locking, name)
-        if learning_rate_power > 0.0:
-            raise GraphError(
-                message(
-                    f"learning_rate_power={learning_rate_power}",
-                    where=self._label,
-                    site=user_site(),
-                    expected="0 or a negative number",
-                )
-            )
-        for what, value in (
-            ("initial_accumulator_value", initial_accumulator_value),
-            ("l1_regularization_strength", l1_regularization_strength),
-            ("l2_regularization_strength", l2_regularization_strength),
-            ("l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength),
-        ):
-            _require_not_negative(what, value, self._label)
-        self._learning_rate = learning_rate
-        self._learning_rate_power = learning_rate_power
-        self._initial_accumulator_value = initial_accumulator_value
-        self._l1_regularization_strength = l1_regularization_strength
-        self._l2_regularization_strength = l2_regularization_strength
-        self._l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength
-        self._accum_name = accum_name
-        self._linear_name = linear_name
-
-    def _create_slots(self, var_list: Sequence[Variable]) -> None:
-        for v in var_list:
-            start = filled_with(self._initial_accumulator_value)
-            self._slot(v, "accum", self._accum_name or self._name, start)
-            self._zeros_slot(v, "linear", self._linear_name or self._name)
-
-    def _prepare(self) -> None:
-        self._learning_rate_tensor = self._hyperparameter(self._learning_rate, "learning_rate")
-
-    def _power(self, x: Tensor) -> Tensor:
-        return sqrt(x) if self._learning_rate_power == -0.5 else pow_(x, -self._learning_rate_power)
-
-    def _apply(self, grad: Tensor, var: Variable, at: Whole) -> Any:
-        rate = self._as(self._learning_rate_tensor, var.dtype)
-        accum_slot, linear_slot = self.get_slot(var, "accum"), self.get_slot(var, "linear")
-        assert accum_slot is not None and linear_slot is not None
-        accum, linear, weights = at.read(accum_slot), at.read(linear_slot), at.read(var)
-        new = accum + square(grad)
-        if self._l2_shrinkage_regularization_strength:
-            grad = grad + 2 * self._l2_shrinkage_regularization_strength * weights
-        root = self._power(new)
-        linear = linear + (grad - (root - self._power(accum)) / rate * weights)
-        divisor = root / rate
-        if self._l2_regularization_strength:
-            divisor = divisor + 2 * self._l2_regularization_strength
-        pull = -linear
-        if self._l1_regularization_strength:
-            strength = self._l1_regularization_strength
-            pull = clip_by_value(linear, -strength, strength) - linear
-        updates = at.write(accum_slot, new), at.write(linear_slot, linear)
-        return group(*updates, at.write(var, pull / divisor))
-
-
-def _require_not_negative(what: str, value: float, label: str) -> None:
-    if value < 0.0:
-        raise GraphError(message(f"{what}={value}", where=label, site=user_site(), expected="0 or more"))
-
-
-def _require_positive(value: float, label: str) -> None:
-    if value <= 0.0:
-        raise GraphError(
-            message(
-                f"initial_accumulator_value={value}",
-                where=label,
-                site=user_site(),
-                expected="a number above 0",
-            )
         )

@@ -34,6 +34,12 @@ OPTIMIZERS: dict[str, Make] = {
     "ftrl_shrinkage": lambda t: t.FtrlOptimizer(
         0.1, l1_regularization_strength=0.1, l2_shrinkage_regularization_strength=0.05
     ),
+    "proximal": lambda t: t.ProximalGradientDescentOptimizer(0.1, 0.3, 0.2),
+    "proximal_l2": lambda t: t.ProximalGradientDescentOptimizer(0.1, l2_regularization_strength=0.2),
+    "proximal_adagrad": lambda t: t.ProximalAdagradOptimizer(0.1, 0.2, 0.3, 0.2),
+    "proximal_adagrad_plain": lambda t: t.ProximalAdagradOptimizer(0.1),
+    "dual": lambda t: t.AdagradDAOptimizer(0.1, t.get_or_create_global_step(), 0.2, 0.01, 0.2),
+    "dual_plain": lambda t: t.AdagradDAOptimizer(0.1, t.get_or_create_global_step()),
 }
 
 
@@ -60,7 +66,7 @@ def _run(lib: Any, make: Make, seed: int) -> Any:
         pairs = optimizer.compute_gradients(loss)
         kinds = [isinstance(g, lib.IndexedSlices) for g, _ in pairs]
         clipped, norm = lib.clip_by_global_norm([g for g, _ in pairs], 0.5)
-        step = optimizer.apply_gradients(zip(clipped, variables))
+        step = optimizer.apply_gradients(zip(clipped, variables), lib.train.get_or_create_global_step())
         names = sorted(v.name for v in lib.global_variables())
         slots = [optimizer.get_slot(v, s) for s in optimizer.get_slot_names() for v in variables]
         with lib.Session() as sess:
