@@ -22,6 +22,7 @@ from graphrun import metrics as metrics
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import random as random
+from graphrun import regularizers as regularizers
 from graphrun import signal as signal
 from graphrun import signal as spectral
 from graphrun import sparse as sparse

@@ -419,11 +419,17 @@ def _true_getter(
     )
     known[name] = variable
     if regularizer is not None:
-        with graph.name_scope(f"{name}/Regularizer/"):
-            loss = regularizer(variable)
+        loss = penalty(graph, regularizer, variable)
         if loss is not None:
             graph.add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
     return variable
+
+
+def penalty(graph: Graph, regularizer: Any, variable: Variable) -> Any:
+    """What a regularizer makes of a variable; like that it belongs to no branch or loop."""
+    scope = f"{variable.op.name}/Regularizer/"
+    with graph.outermost(), graph.control_dependencies(None), graph.name_scope(scope):
+        return regularizer(variable)
 
 
 def _check_same(found: Variable, wanted: Shape, dtype: DType | None) -> None:

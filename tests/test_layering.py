@@ -60,6 +60,7 @@ ROOMS = {
     "graphrun.variable_scope": "front",
     "graphrun.losses": "front",
     "graphrun.nn": "front",
+    "graphrun.regularizers": "front",
     "graphrun.rnn": "front",
     "graphrun.metrics": "front",
     "graphrun.summary": "front",

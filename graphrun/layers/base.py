@@ -17,10 +17,11 @@ from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.ops.array import reshape
+from graphrun.ops.array import reshape, shape
+from graphrun.ops.convert import cast
 from graphrun.ops.state import Variable
 from graphrun.shapes import TensorShape, as_shape, format_shape
-from graphrun.variable_scope import VariableScope, get_variable, variable_scope
+from graphrun.variable_scope import VariableScope, get_variable, penalty, variable_scope
 
 
 class InputSpec:
@@ -46,7 +47,7 @@ class Layer:
     dtype : dtype, optional
         Of its variables; that of the first input by default.
     activity_regularizer : function, optional
-        Of the output, to a scalar.
+        From the layer's result to a penalty, which is divided by the size of the batch.
     """
 
     def __init__(
@@ -124,12 +125,17 @@ class Layer:
         trainable: bool = True, constraint: Any = None, **kwargs: Any,
     ) -> Variable:  # fmt: skip
         """Make, or find, a variable of the layer."""
-        before = len(get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES))
+        graph = get_default_graph()
+        count = len(graph._ops)
+        # The scope's regularizer applies too, as in TensorFlow; the layer's own is not instead of it.
         variable = get_variable(
-            name, shape, dtype or self.dtype, initializer, regularizer,
-            trainable=trainable and self.trainable, constraint=constraint,
+            name, shape, dtype or self.dtype, initializer, trainable=trainable and self.trainable,
+            constraint=constraint,
         )  # fmt: skip
-        self._losses += get_default_graph().get_collection(GraphKeys.REGULARIZATION_LOSSES)[before:]
+        if regularizer is not None and variable.op.id >= count:
+            loss = penalty(graph, regularizer, variable)
+            if loss is not None:
+                self.add_loss(loss)
         if variable not in self._variables:
             self._variables.append(variable)
         return variable
@@ -176,7 +182,9 @@ class Layer:
                     if self.activity_regularizer is not None:
                         for y in outputs if isinstance(outputs, list | tuple) else [outputs]:
                             with graph.name_scope("ActivityRegularizer"):
-                                self.add_loss(self.activity_regularizer(y))
+                                loss = self.activity_regularizer(y)
+                                if loss is not None:  # for each example, whatever the size of the batch
+                                    self.add_loss(loss / cast(shape(y)[0], loss.dtype))
         return outputs
 
     apply = __call__
