@@ -142,8 +142,12 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             if op.opdef.writes:
                 chain = writes.get(variable)
                 old = chain[-1][1] if chain else before(variable)
-                new = Node(get_op(op.opdef.writes), (old, value, *more), node.attrs, (), op, op.device)
-                new.specs = tuple(new.op.check(new.name, new.site, new.input_specs, node.attrs))
+                new = Node(
+                    get_op(op.opdef.writes), (old, value, *more), node.attrs, (), op, op.device,
+                    node.value_attrs,
+                )  # fmt: skip
+                data = new.input_specs[: len(new.inputs) - len(new.value_attrs)]
+                new.specs = tuple(new.op.check(new.name, new.site, data, node.attrs))
                 nodes.append(new)
                 value = (new, 0)
             elif op.attrs["initializer"]:

@@ -114,8 +114,9 @@ class Tensor(Operators):
     Arithmetic operators, comparison, indexing and the like are attached by `graphrun.ops`.
     """
 
-    __slots__ = ("op", "index", "_shape", "dtype", "_partial", "__weakref__")
+    __slots__ = ("op", "index", "_shape", "dtype", "_partial", "_slice_of", "__weakref__")
     _partial: Any  # what is known of its value, once asked for (see `apply.partial_value`)
+    _slice_of: Any  # the variable and the key, where it is a slice of one, as ``v[2]``
 
     def __init__(self, op: Operation, index: int, shape: Shape, dtype: DType) -> None:
         self.op = op

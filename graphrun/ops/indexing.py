@@ -12,6 +12,7 @@ from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.attributes import ints, is_tensor
 from graphrun.ops.slicing import strided_slice_op
+from graphrun.ops.state import Variable
 from graphrun.shapes import format_shape
 
 
@@ -52,30 +53,12 @@ def _checked_index(x: Tensor, item: Any) -> Any:
         raise _key_error(x, f"the index {item!r} is a {type(item).__name__}", fix) from None
 
 
-def getitem(tensor: Any, key: Any, name: str | None = None) -> Tensor:
-    """Return ``tensor[key]``, by NumPy's rules for basic indexing.
+def read_key(x: Tensor, items: tuple[Any, ...]) -> tuple[dict[str, Any], list[tuple[int, Tensor]], bool]:
+    """The attributes of the `strided_slice` that a key is.
 
-    Parameters
-    ----------
-    tensor : tensor
-    key : int, slice, Ellipsis, None, scalar integer tensor, or a tuple of these
-        Bounds of slices may be tensors as well.  Select by an array of indices with `gather`, by a mask
-        with `boolean_mask`.
-
-    Notes
-    -----
-    An index that is a tensor does not change any shape, so it costs no new plan when its value changes.
-    The bounds of a slice do: the step is planned anew for each of their values.
-
-    Examples
-    --------
-    >>> import graphrun as gr
-    >>> x = gr.zeros([4, 5, 6])
-    >>> x[1:, ::-2].shape.as_list(), x[..., 0].shape.as_list(), x[:, None, 2].shape.as_list()
-    ([3, 3, 6], [4, 5], [4, 1, 6])
+    Also the places and values of indices that are tensors, at which the slice takes the whole axis; and
+    whether the slice is the whole tensor.
     """
-    x = convert_to_tensor(tensor)
-    items = key if isinstance(key, tuple) else (key,)
     begin: list[Any] = []
     end: list[Any] = []
     strides: list[Any] = []
@@ -111,19 +94,51 @@ def getitem(tensor: Any, key: Any, name: str | None = None) -> Tensor:
         begin.append(b)
         end.append(e)
         strides.append(s)
+    where = f"indexing of '{x.name}'"
+    attrs: dict[str, Any] = {
+        "begin": ints(begin, where, "a slice"), "end": ints(end, where, "a slice"),
+        "strides": ints(strides, where, "a slice"), "begin_mask": begin_mask, "end_mask": end_mask,
+        "ellipsis_mask": ellipsis, "new_axis_mask": new, "shrink_axis_mask": shrink,
+    }  # fmt: skip
+    return attrs, picks, trivial
+
+
+def getitem(tensor: Any, key: Any, name: str | None = None) -> Tensor:
+    """Return ``tensor[key]``, by NumPy's rules for basic indexing.
+
+    Parameters
+    ----------
+    tensor : tensor
+    key : int, slice, Ellipsis, None, scalar integer tensor, or a tuple of these
+        Bounds of slices may be tensors as well.  Select by an array of indices with `gather`, by a mask
+        with `boolean_mask`.
+
+    Notes
+    -----
+    An index that is a tensor does not change any shape, so it costs no new plan when its value changes.
+    The bounds of a slice do: the step is planned anew for each of their values.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> x = gr.zeros([4, 5, 6])
+    >>> x[1:, ::-2].shape.as_list(), x[..., 0].shape.as_list(), x[:, None, 2].shape.as_list()
+    ([3, 3, 6], [4, 5], [4, 1, 6])
+    """
+    x = convert_to_tensor(tensor)
+    items = key if isinstance(key, tuple) else (key,)
+    attrs, picks, trivial = read_key(x, items)
+    ellipsis, shrink = attrs["ellipsis_mask"], attrs["shrink_axis_mask"]
+    new = attrs["new_axis_mask"]
     if x._shape is not None and (picks or not trivial or len(items) > len(x._shape)):
         _check_rank(x, len(items) - bin(ellipsis | new).count("1"))
     if not trivial or not picks:
-        where = f"indexing of '{x.name}'"
-        attrs: dict[str, Any] = {
-            "begin": ints(begin, where, "a slice"), "end": ints(end, where, "a slice"),
-            "strides": ints(strides, where, "a slice"), "begin_mask": begin_mask, "end_mask": end_mask,
-            "ellipsis_mask": ellipsis, "new_axis_mask": new, "shrink_axis_mask": shrink,
-        }  # fmt: skip
         x = apply(strided_slice_op, (x,), attrs, name if not picks else None)
     for position, index in reversed(picks):
         axis = _result_axis(items, position, shrink, ellipsis, picks)
         x = apply("gather", (x, index), {"axis": axis, "batch_dims": 0, "negative": True}, name)
+    if isinstance(tensor, Variable):  # `v[2].assign(...)`
+        x._slice_of = tensor, key
     return x
 
 

@@ -13,6 +13,7 @@ from graphrun.ops import arithmetic, compare, elementwise
 from graphrun.ops.array import getitem
 from graphrun.ops.indexed_slices import IndexedSlices
 from graphrun.ops.linalg import matmul
+from graphrun.ops.slice_writes import assign_slice
 from graphrun.ops.state import Variable
 
 _BINARY: dict[str, tuple[Callable[..., Tensor], str]] = {
@@ -58,4 +59,5 @@ def _attach(kind: type) -> None:
 
 _attach(Tensor)
 _attach(Variable)
+setattr(Tensor, "assign", assign_slice)  # noqa: B010 - as above
 _attach(IndexedSlices)

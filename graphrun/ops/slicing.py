@@ -28,7 +28,7 @@ from graphrun.shapes import Dim, Shape, format_shape, is_static, row_major_strid
 # -- strided_slice ------------------------------------------------------------------------------
 
 
-class _Axis(NamedTuple):
+class SliceAxis(NamedTuple):
     """What a slice does with one axis of the input; None: not known yet."""
 
     start: Any
@@ -37,13 +37,13 @@ class _Axis(NamedTuple):
     kept: bool = True  # False where an index takes the axis away
 
 
-_NEW = _Axis(None, None, 1)  # a new axis of the result
+NEW_AXIS = SliceAxis(None, None, 1)  # a new axis of the result
 
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
-def _axes(shape: tuple[Dim, ...], attrs: Mapping[str, Any]) -> list[_Axis]:
-    """Work out a slice for an input of that shape; `_NEW` entries stand where axes are added."""
+def slice_axes(shape: tuple[Dim, ...], attrs: Mapping[str, Any]) -> list[SliceAxis]:
+    """Work out a slice for an input of that shape; `NEW_AXIS` entries stand where axes are added."""
     begin, end, strides = (known_ints(attrs[k]) for k in ("begin", "end", "strides"))
     lengths = {len(v) for v in (begin, end, strides) if v is not None}
     if len(lengths) != 1:
@@ -60,15 +60,15 @@ def _axes(shape: tuple[Dim, ...], attrs: Mapping[str, Any]) -> list[_Axis]:
     rank = len(shape)
     if named > rank:
         raise RuleError(f"{named} indices for rank {rank}", expected=f"at most {rank}")
-    axes: list[_Axis] = []
+    axes: list[SliceAxis] = []
     k = 0
     for i in range(n):
         if ellipsis >> i & 1:
             for _ in range(rank - named):
-                axes.append(_Axis(0, 1, shape[k]))
+                axes.append(SliceAxis(0, 1, shape[k]))
                 k += 1
         elif new >> i & 1:
-            axes.append(_NEW)
+            axes.append(NEW_AXIS)
         elif shrink >> i & 1:
             axes.append(_index(begin[i], shape[k], k))
             k += 1
@@ -77,52 +77,52 @@ def _axes(shape: tuple[Dim, ...], attrs: Mapping[str, Any]) -> list[_Axis]:
             last = (end[i], True) if not end_mask >> i & 1 else (None, False)
             axes.append(_range(shape[k], first, last, strides[i]))
             k += 1
-    axes.extend(_Axis(0, 1, d) for d in shape[k:])
+    axes.extend(SliceAxis(0, 1, d) for d in shape[k:])
     return axes
 
 
-def _index(at: int | None, length: Dim, axis: int) -> _Axis:
+def _index(at: int | None, length: Dim, axis: int) -> SliceAxis:
     if at is None or length is None:
-        return _Axis(at, 1, 1, False)
+        return SliceAxis(at, 1, 1, False)
     if not -length <= at < length:
         raise RuleError(
             f"index {at} is out of range for axis {axis} of length {length}",
             expected=f"{-length} <= index < {length}" if length else "an axis that is not empty",
         )
-    return _Axis(at % length, 1, 1, False)
+    return SliceAxis(at % length, 1, 1, False)
 
 
 def _range(
     length: Dim, begin: tuple[int | None, bool], end: tuple[int | None, bool], step: int | None
-) -> _Axis:
+) -> SliceAxis:
     if step == 0:
         raise RuleError("a step of 0", expected="a step other than 0")
     if step is None:
-        return _Axis(None, None, None)
+        return SliceAxis(None, None, None)
     if length is None:
         full = step in (1, -1) and not begin[1] and not end[1]
-        return _Axis(0 if full and step == 1 else None, step, None)
+        return SliceAxis(0 if full and step == 1 else None, step, None)
     if (begin[1] and begin[0] is None) or (end[1] and end[0] is None):
-        return _Axis(None, step, None)
+        return SliceAxis(None, step, None)
     r = range(*slice(begin[0], end[0], step).indices(length))
-    return _Axis(r.start if len(r) else 0, step, len(r))
+    return SliceAxis(r.start if len(r) else 0, step, len(r))
 
 
-def _slice_shape(shape: Shape, attrs: Mapping[str, Any]) -> Shape:
+def slice_shape(shape: Shape, attrs: Mapping[str, Any]) -> Shape:
     if shape is None or all(attrs[k] is None for k in ("begin", "end", "strides")):
         return None
-    return tuple(a.length for a in _axes(shape, attrs) if a.kept)
+    return tuple(a.length for a in slice_axes(shape, attrs) if a.kept)
 
 
 def _strided_slice_rule(x: Spec, **attrs: Any) -> tuple[Spec]:
-    return (Spec(_slice_shape(x.shape, attrs), x.dtype),)
+    return (Spec(slice_shape(x.shape, attrs), x.dtype),)
 
 
-def _key(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+def numpy_key(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
     """The key that NumPy takes."""
     key: list[Any] = []
-    for a in _axes(shape, attrs):
-        if a is _NEW:
+    for a in slice_axes(shape, attrs):
+        if a is NEW_AXIS:
             key.append(None)
         elif not a.kept:
             key.append(a.start)
@@ -133,7 +133,7 @@ def _key(shape: tuple[int, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _strided_slice_numpy(x: np.ndarray, **attrs: Any) -> np.ndarray:
-    return x[_key(x.shape, attrs)]
+    return x[numpy_key(x.shape, attrs)]
 
 
 def _strided_slice_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any], index: int) -> AffineMap:
@@ -141,8 +141,8 @@ def _strided_slice_map(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any
     steps = iter(row_major_strides(shape))
     strides: list[int] = []
     offset = 0
-    for a in _axes(shape, attrs):
-        if a is _NEW:
+    for a in slice_axes(shape, attrs):
+        if a is NEW_AXIS:
             strides.append(0)
             continue
         s = next(steps)
@@ -157,8 +157,8 @@ def _strided_slice_partial(op: Operation) -> Any:
     value, attrs = partial_value(op.inputs[0]), op.attrs
     if not isinstance(value, tuple) or op.value_attrs:
         return None
-    axes = _axes((len(value),), attrs)
-    if len(axes) != 1 or axes[0] is _NEW:
+    axes = slice_axes((len(value),), attrs)
+    if len(axes) != 1 or axes[0] is NEW_AXIS:
         return None
     (a,) = axes
     if not a.kept:
@@ -187,7 +187,7 @@ strided_slice_op = register(
 def _grad_rule(dy: Spec, *, shape: Any, **attrs: Any) -> tuple[Spec]:
     dims = known_ints(shape)
     if dims is not None and is_static(dims) and is_static(dy.shape):
-        inner = _slice_shape(dims, attrs)
+        inner = slice_shape(dims, attrs)
         if inner is not None and is_static(inner) and inner != dy.shape:
             raise RuleError(
                 f"the slice of {format_shape(dims)} has shape {format_shape(inner)}", expected="that of dy"
@@ -197,22 +197,21 @@ def _grad_rule(dy: Spec, *, shape: Any, **attrs: Any) -> tuple[Spec]:
 
 def _grad_numpy(dy: np.ndarray, *, shape: Any, **attrs: Any) -> np.ndarray:
     result = np.zeros(shape, dy.dtype)
-    result[_key(tuple(shape), attrs)] = dy
+    result[numpy_key(tuple(shape), attrs)] = dy
     return result
 
 
-def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
-    shape = dims_of(out)
-    axes = _axes(shape, attrs)
-    kept = [a for a in axes if a.kept]
-    if any(a.length == 0 for a in kept):
-        return "r = 0;"
-    strides = iter(row_major_strides(dims_of(specs[0])))
+def within(axes: Sequence[SliceAxis], shape: Sequence[int], strides: Sequence[int]) -> tuple[list[str], str]:
+    """In OpenCL C: what coordinates c0, c1, ... of the whole lie in the slice, and where in it.
+
+    `strides` are those of the slice, an entry for each axis that it keeps or that is new.
+    """
+    steps = iter(strides)
     tests, terms = [], []
     k = 0
     for a in axes:
-        if a is _NEW:
-            next(strides)
+        if a is NEW_AXIS:
+            next(steps)
             continue
         length, start, step, count = shape[k], a.start, a.step, a.length
         c = f"c{k}"
@@ -221,16 +220,25 @@ def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> st
             if length > 1:
                 tests.append(f"{c} == {start}L")
             continue
-        s = next(strides)
+        s = next(steps)
         last = start + (count - 1) * step
         low, high = min(start, last), max(start, last)
         tests += [f"{c} >= {low}L"] if low else []
         tests += [f"{c} <= {high}L"] if high < length - 1 else []
         if abs(step) > 1:
             tests.append(f"({c} - {low}L) % {abs(step)}L == 0")
-        terms.append(f"({c} - {start}L) / {step}L * {s}L")
-    load = f"LOAD0({' + '.join(terms) or '0'})"
-    return f"r = 0; if ({' && '.join(tests)}) r = {load};" if tests else f"r = {load};"
+        if s:
+            terms.append(f"({c} - {start}L) / {step}L * {s}L")
+    return tests, " + ".join(terms) or "0"
+
+
+def _grad_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) -> str:
+    shape = dims_of(out)
+    axes = slice_axes(shape, attrs)
+    if any(a.length == 0 for a in axes if a.kept):
+        return "r = 0;"
+    tests, place = within(axes, shape, row_major_strides(dims_of(specs[0])))
+    return f"r = 0; if ({' && '.join(tests)}) r = LOAD0({place});" if tests else f"r = LOAD0({place});"
 
 
 def _grad_gradient(op: Operation, ddy: Tensor) -> Tensor:

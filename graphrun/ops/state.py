@@ -499,7 +499,10 @@ def assign(
     """Return a tensor that sets variable `ref` to `value` when it runs, and is the new value.
 
     With ``validate_shape=False`` the value may have any shape, and the variable has that shape from then on.
+    A slice that was taken of a variable, as ``v[2:5]``, may stand for it: the rest stays as it is.
     """
+    if isinstance(ref, Tensor) and hasattr(ref, "_slice_of"):
+        return ref.assign(value, name=name)
     v = _variable_of(ref, "assign")
     validate = v._shape is not None if validate_shape is None else bool(validate_shape)
     result = write_state(assign_op, ref, value, {"validate_shape": validate, "initializer": False}, name)

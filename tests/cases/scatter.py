@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+import graphrun as gr
 from cases import Case, apart, case, cases, fixed, floats, ints
+from graphrun.ops.indexing import read_key
 
 NARROW = ("float64", "float16", "int32", "uint8")
 TWICE = fixed([3, 0, 3, 4, 3], "int32")
@@ -54,7 +56,32 @@ def slow_places(indices: Any) -> Any:
     return np.array([found.index(i) for i in found], np.int32).reshape(-1)
 
 
+def slice_assigned(shape: tuple[int, ...], key: Any, inner: Any, **more: Any) -> Case:
+    dtype = more.pop("dtype", "float32")
+    more.setdefault("gradient", dtype in ("float32", "float64"))
+    items = key if isinstance(key, tuple) else (key,)
+    with gr.Graph().as_default():
+        attrs, _, _ = read_key(gr.zeros(shape), items)
+
+    def expected(x: Any, value: Any) -> Any:
+        result = x.copy()
+        result[key] = value
+        return result
+
+    return case(
+        "slice_assigned", [shape, inner], attrs, expected=expected, dtype=dtype, label=f"{key}", **more
+    )
+
+
+SLICES: list[tuple[Any, Any]] = [
+    (np.s_[1], (3, 2)), (np.s_[1], (2,)), (np.s_[1, 2, 0], ()), (np.s_[1:], (3, 3, 2)), (np.s_[1:3, 0], (2,)),
+    (np.s_[:, 1], (4, 2)), (np.s_[..., ::-1], (4, 3, 2)), (np.s_[:, None, 2:0:-1], (4, 1, 2, 1)),
+    (np.s_[3:1], (0, 3, 2)), (np.s_[0, ::2], (1, 1, 2)), (np.s_[...], (3, 2)),
+]  # fmt: skip
+
 CASES: list[Case] = [
+    *(slice_assigned((4, 3, 2), key, inner) for key, inner in SLICES),
+    *(slice_assigned((40, 6), np.s_[7], (6,), dtype=d) for d in NARROW),
     *(case("first_places", [ints((n,), -bound, bound)], expected=slow_places, label=f"{n} of {bound}")
       for n, bound in ((1, 3), (7, 3), (300, 9), (300, 100_000), (3000, 700))),
     *cases("first_places", [ints((40,), 0, 30, None)], dtypes=("int64", "uint8", "int8")),
