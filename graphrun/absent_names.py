@@ -48,7 +48,8 @@ PREFIXES: dict[str, str] = {
 
 _GROUPS: list[tuple[str, str]] = [
     (_SAVE, """
-        train.Saver train.Checkpoint train.CheckpointManager train.NewCheckpointReader train.Scaffold
+        train.Saver train.Checkpoint train.CheckpointManager train.NewCheckpointReader
+        train.CheckpointSaverHook train.CheckpointSaverListener
         train.checkpoint_exists train.checkpoints_iterator train.get_checkpoint_mtimes
         train.get_checkpoint_state train.init_from_checkpoint train.latest_checkpoint train.list_variables
         train.load_checkpoint train.load_variable train.remove_checkpoint train.update_checkpoint_state
@@ -68,17 +69,11 @@ _GROUPS: list[tuple[str, str]] = [
     (_FILES, "read_file write_file matching_files"),
     (_SUMMARY, "Summary train.summary_iterator train.SummarySaverHook merge_all_summaries scalar_summary"),
     (_THREADS, """
-        FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue train.Coordinator
-        train.LooperThread train.QueueRunner train.add_queue_runner train.queue_runner
-        train.start_queue_runners
+        FIFOQueue PaddingFIFOQueue PriorityQueue QueueBase RandomShuffleQueue
+        train.QueueRunner train.add_queue_runner train.queue_runner train.start_queue_runners
     """),
     (_LOOP, """
-        train.MonitoredSession train.MonitoredTrainingSession train.SingularMonitoredSession
-        train.Supervisor train.SessionManager train.SessionCreator train.ChiefSessionCreator
-        train.WorkerSessionCreator train.SessionRunHook train.SessionRunArgs train.SessionRunContext
-        train.SessionRunValues train.StopAtStepHook train.StepCounterHook train.LoggingTensorHook
-        train.NanTensorHook train.CheckpointSaverHook train.CheckpointSaverListener train.FeedFnHook
-        train.FinalOpsHook train.GlobalStepWaiterHook train.ProfilerHook train.SecondOrStepTimer
+        train.Supervisor train.SessionManager train.WorkerSessionCreator train.ProfilerHook
         train.basic_train_loop
     """),
     (_IMAGES, """
@@ -108,12 +103,6 @@ _GROUPS: list[tuple[str, str]] = [
     ("instead: a dictionary of Python while the data is read, and gr.gather in the graph", "lookup"),
     ("instead: argparse of Python", "app flags"),
     ("instead: Python's own logging", "logging get_logger"),
-    ("instead: gr.errors.ExecutionError, or GraphrunError for all",
-     "errors.OpError OpError errors.InternalError errors.UnknownError errors.AbortedError"),
-    ("instead: gr.errors.UninitializedError", "errors.FailedPreconditionError"),
-    ("instead: gr.errors.DeviceError", "errors.ResourceExhaustedError errors.UnavailableError"),
-    ("queues end by it, and graphrun has none: a loop over arrays ends by itself",
-     "errors.OutOfRangeError errors.CancelledError errors.DeadlineExceededError"),
     ("instead: gr.float16 is there", "bfloat16 dtypes.bfloat16 to_bfloat16"),
     ("instead: gr.name_scope", "op_scope"),
 ]  # fmt: skip

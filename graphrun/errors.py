@@ -26,11 +26,79 @@ class GraphError(GraphrunError, ValueError):
     """A graph is put together wrongly: another graph's tensor, a finalized graph, a bad name."""
 
 
-class NotFoundError(GraphrunError, KeyError):
+# TensorFlow's codes of what can go wrong in a run.
+OK = 0
+CANCELLED = 1
+UNKNOWN = 2
+INVALID_ARGUMENT = 3
+DEADLINE_EXCEEDED = 4
+NOT_FOUND = 5
+ALREADY_EXISTS = 6
+PERMISSION_DENIED = 7
+RESOURCE_EXHAUSTED = 8
+FAILED_PRECONDITION = 9
+ABORTED = 10
+OUT_OF_RANGE = 11
+UNIMPLEMENTED = 12
+INTERNAL = 13
+UNAVAILABLE = 14
+DATA_LOSS = 15
+UNAUTHENTICATED = 16
+
+
+class OpError(GraphrunError, RuntimeError):
+    """Base of what can go wrong in a run.
+
+    Parameters
+    ----------
+    *args
+        The message; or, as TensorFlow has it, a node, an operation and the message.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> fault = gr.errors.OutOfRangeError(None, None, "the data is at its end")
+    >>> fault.message, fault.error_code == gr.errors.OUT_OF_RANGE
+    ('the data is at its end', True)
+    """
+
+    _code = UNKNOWN
+
+    def __init__(self, *args: object) -> None:
+        self._node_def = self._op = None
+        if len(args) >= 3:
+            self._node_def, self._op, *rest = args
+            args = (rest[0],)
+        super().__init__(*args)
+
+    @property
+    def message(self) -> str:
+        """What happened."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def op(self) -> object:
+        """The operation that failed, where it was given."""
+        return self._op
+
+    @property
+    def node_def(self) -> object:
+        """As `op`; what TensorFlow keeps of a graph's node."""
+        return self._node_def
+
+    @property
+    def error_code(self) -> int:
+        """One of the numbers `CANCELLED`, `INVALID_ARGUMENT`, ..."""
+        return self._code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class NotFoundError(OpError, KeyError):
     """A name was looked up that is not there."""
 
-    def __str__(self) -> str:  # KeyError shows the repr of its argument, which hides line breaks
-        return str(self.args[0]) if self.args else ""
+    _code = NOT_FOUND
 
 
 class FeedError(GraphrunError, ValueError):
@@ -45,7 +113,13 @@ class GradientError(GraphrunError, ValueError):
     """A gradient is asked for that does not exist."""
 
 
-class UninitializedError(GraphrunError, RuntimeError):
+class FailedPreconditionError(OpError):
+    """Something is not in the state that is needed."""
+
+    _code = FAILED_PRECONDITION
+
+
+class UninitializedError(FailedPreconditionError):
     """A variable is read in a session in which it has no value yet."""
 
 
@@ -57,12 +131,92 @@ class KernelBuildError(DeviceError):
     """An OpenCL program did not compile."""
 
 
-class ExecutionError(GraphrunError, RuntimeError):
+class ExecutionError(OpError):
     """A step of a plan failed while it ran."""
 
 
 class InvalidArgumentError(ExecutionError, ValueError):
     """A check in the graph does not hold, or a Python function in it has refused its arguments."""
+
+    _code = INVALID_ARGUMENT
+
+
+class OutOfRangeError(OpError):
+    """Input is at its end; a `MonitoredSession` takes it for the end of training."""
+
+    _code = OUT_OF_RANGE
+
+
+class CancelledError(OpError):
+    """What was waited for has been stopped."""
+
+    _code = CANCELLED
+
+
+class UnknownError(OpError):
+    """Something failed, and no other class says what."""
+
+    _code = UNKNOWN
+
+
+class DeadlineExceededError(OpError):
+    """Something took longer than it may."""
+
+    _code = DEADLINE_EXCEEDED
+
+
+class AlreadyExistsError(OpError):
+    """What is to be made is there already."""
+
+    _code = ALREADY_EXISTS
+
+
+class PermissionDeniedError(OpError):
+    """It is not allowed."""
+
+    _code = PERMISSION_DENIED
+
+
+class UnauthenticatedError(OpError):
+    """Who asks is not known."""
+
+    _code = UNAUTHENTICATED
+
+
+class ResourceExhaustedError(OpError, MemoryError):
+    """There is not enough memory, or of something else."""
+
+    _code = RESOURCE_EXHAUSTED
+
+
+class AbortedError(OpError):
+    """It was given up because of what happened elsewhere."""
+
+    _code = ABORTED
+
+
+class UnimplementedError(OpError, NotImplementedError):
+    """It is not there."""
+
+    _code = UNIMPLEMENTED
+
+
+class InternalError(OpError):
+    """What must hold within the system does not."""
+
+    _code = INTERNAL
+
+
+class UnavailableError(OpError):
+    """It is not there now, and may be there later."""
+
+    _code = UNAVAILABLE
+
+
+class DataLossError(OpError):
+    """Data is lost or damaged."""
+
+    _code = DATA_LOSS
 
 
 class SessionClosedError(GraphrunError, RuntimeError):
@@ -75,6 +229,31 @@ class VerifyError(GraphrunError, AssertionError):
 
 class MissingExtraError(GraphrunError, ImportError):
     """An optional library is needed and is not installed."""
+
+
+_BY_CODE: dict[int, type[OpError]] = {
+    kind._code: kind
+    for kind in (
+        CancelledError, UnknownError, InvalidArgumentError, DeadlineExceededError, NotFoundError,
+        AlreadyExistsError, PermissionDeniedError, UnauthenticatedError, ResourceExhaustedError,
+        FailedPreconditionError, AbortedError, OutOfRangeError, UnimplementedError, InternalError,
+        UnavailableError, DataLossError,
+    )
+}  # fmt: skip
+
+
+# Those that say no more than their code: what raises one may be told as one.
+CODED = frozenset(_BY_CODE.values())
+
+
+def exception_type_from_error_code(error_code: int) -> type[OpError]:
+    """The class of a code; KeyError for a number that is none."""
+    return _BY_CODE[error_code]
+
+
+def error_code_from_exception_type(cls: type[OpError]) -> int:
+    """The code of a class."""
+    return cls._code
 
 
 Site = tuple[str, int] | None

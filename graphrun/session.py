@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -424,6 +424,11 @@ class Session:
         with self._store.lock, self._store.commit:
             self._store.set_host(self._store.cell(StateKey(t.op)), array, Spec(array.shape, t.dtype))
 
+    def _uninitialized(self, variables: Iterable[Any]) -> list[Any]:
+        """Those of `variables` that have no value in this session."""
+        self._check_open()
+        return [v for v in variables if self._store.cell(StateKey(v.op)).spec is None]
+
     def list_devices(self) -> list[str]:
         """The devices of this machine that work."""
         from graphrun.runtime.devices import list_devices
@@ -515,3 +520,6 @@ class _Blocked(dict[str, Any]):
 
 def _loop_runner(node: Node, target: Target) -> LoopRunner:
     return LoopRunner(node.attrs["repeat"], target, get_device, f"{node.op.name} '{node.name}'", node.site)
+
+
+default.install_session(Session)

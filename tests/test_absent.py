@@ -32,7 +32,7 @@ def said_of(path: str) -> str:
         ("keras", "instead: gr.layers, gr.train and session.run"),
         ("py_function", "graphs are defined, then run"),
         ("all_variables", "instead: gr.global_variables"),
-        ("errors.OutOfRangeError", "queues end by it"),
+        ("train.Supervisor", "a loop of Python around session.run"),
         ("image.decode_jpeg", "decode the image in Python"),
         ("linalg.LinearOperator", "docs/api.md"),
     ],

@@ -40,6 +40,16 @@ def here() -> int:
         (errors.KernelBuildError, errors.DeviceError), (errors.ExecutionError, RuntimeError),
         (errors.SessionClosedError, RuntimeError), (errors.VerifyError, AssertionError),
         (errors.MissingExtraError, ImportError), (errors.InvalidArgumentError, errors.ExecutionError),
+        (errors.OpError, RuntimeError), (errors.ExecutionError, errors.OpError),
+        (errors.NotFoundError, errors.OpError), (errors.UninitializedError, errors.FailedPreconditionError),
+        (errors.FailedPreconditionError, errors.OpError), (errors.InvalidArgumentError, ValueError),
+        (errors.OutOfRangeError, errors.OpError), (errors.CancelledError, errors.OpError),
+        (errors.UnknownError, errors.OpError), (errors.DeadlineExceededError, errors.OpError),
+        (errors.AlreadyExistsError, errors.OpError), (errors.PermissionDeniedError, errors.OpError),
+        (errors.UnauthenticatedError, errors.OpError), (errors.ResourceExhaustedError, MemoryError),
+        (errors.AbortedError, errors.OpError), (errors.UnimplementedError, NotImplementedError),
+        (errors.InternalError, errors.OpError), (errors.UnavailableError, errors.OpError),
+        (errors.DataLossError, errors.OpError),
     ],
 )  # fmt: skip
 def test_classes_are_builtins_too(kind: type[Exception], builtin: type[Exception]) -> None:
@@ -53,6 +63,21 @@ def test_every_class_is_listed_above() -> None:
     }
     listed = {p[0] for p in test_classes_are_builtins_too.pytestmark[0].args[1]}
     assert classes - listed == {errors.GraphrunError}
+
+
+def test_codes_are_tensorflows() -> None:
+    codes = "CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED"
+    codes += " RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE"
+    codes += " DATA_LOSS UNAUTHENTICATED"
+    for number, name in enumerate(codes.split(), 1):
+        kind = errors.exception_type_from_error_code(number)
+        assert kind.__name__ == name.title().replace("_", "") + "Error"
+        assert getattr(errors, name) == number == errors.error_code_from_exception_type(kind)
+        for fault in (kind("what"), kind(None, None, "what")):
+            assert (fault.message, str(fault), fault.error_code) == ("what", "what", number)
+    op = gr.no_op()
+    assert errors.CancelledError("node", op, "what").op is op
+    assert errors.CancelledError("node", op, "what").node_def == "node"
 
 
 def test_layout() -> None:

@@ -231,3 +231,27 @@ def test_a_session_runs_inside_of_a_function(sess: gr.Session) -> None:
     outer = gr.py_func(lambda: sess.run(inner), [], gr.float32)
     sess.run(v.initializer)
     assert sess.run(gr.reshape(outer, []) + v) == 9.0
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (StopIteration(), gr.errors.OutOfRangeError),
+        (MemoryError(), gr.errors.ResourceExhaustedError),
+        (NotImplementedError(), gr.errors.UnimplementedError),
+        (gr.errors.CancelledError(None, None, "enough"), gr.errors.CancelledError),
+        (gr.errors.OutOfRangeError("enough"), gr.errors.OutOfRangeError),
+        (TypeError(), InvalidArgumentError),
+        (RuntimeError(), ExecutionError),
+    ],
+)
+def test_as_what_an_error_of_the_function_is_told(raised: Exception, told: type[Exception]) -> None:
+    """As in TensorFlow; so a function may say that its data is at the end."""
+
+    def fails() -> None:
+        raise raised
+
+    x = gr.py_func(fails, [], gr.float32, name="f")
+    with gr.Session() as sess, pytest.raises(told, match=r"py_func 'f'.*fails raised") as caught:
+        sess.run(x)
+    assert type(caught.value) is told and caught.value.__cause__ is raised

@@ -7,7 +7,7 @@ run themselves (``tensor.eval()``) without importing anything above them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ class _Stacks(threading.local):
 _stacks = _Stacks()
 _global_graph: Any = None
 _lock = threading.Lock()
+_session_kind: Callable[..., Any] | None = None
 
 
 def get_default_graph() -> Any:
@@ -76,6 +77,18 @@ def session_as_default(session: Any) -> Any:
 def get_default_session() -> Any:
     """The innermost session of this thread that was entered with ``with``, or None."""
     return _stacks.sessions[-1] if _stacks.sessions else None
+
+
+def install_session(kind: Callable[..., Any]) -> None:
+    """Say what makes sessions; called by the module that defines them."""
+    global _session_kind
+    _session_kind = kind
+
+
+def new_session(**arguments: Any) -> Any:
+    """A session, for what stands below the class."""
+    assert _session_kind is not None, "graphrun.session is not imported"
+    return _session_kind(**arguments)
 
 
 def session_for(session: Any, what: str) -> Any:

@@ -407,6 +407,9 @@ class Graph:
         """Make the graph read-only: adding an operation is an error from now on."""
         self._finalized = True
 
+    def _unsafe_unfinalize(self) -> None:
+        self._finalized = False
+
     @property
     def finalized(self) -> bool:
         return self._finalized

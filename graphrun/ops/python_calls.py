@@ -8,13 +8,42 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype, as_strings, bool_
-from graphrun.errors import ExecutionError, GraphError, InvalidArgumentError, RuleError, message
+from graphrun.errors import (
+    CODED,
+    ExecutionError,
+    GraphError,
+    InvalidArgumentError,
+    OpError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    RuleError,
+    UnimplementedError,
+    message,
+)
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.site import user_site
+
+
+def _class_of(fault: Exception) -> type[OpError]:
+    """As which class a run tells what a user's function raised: TensorFlow's choice."""
+    if isinstance(fault, OpError) and type(fault) in CODED:
+        return type(fault)
+    for kind, told in _TOLD_AS:
+        if isinstance(fault, kind):
+            return told
+    return ExecutionError
+
+
+_TOLD_AS: tuple[tuple[Any, type[OpError]], ...] = (
+    ((TypeError, ValueError), InvalidArgumentError),
+    (StopIteration, OutOfRangeError),
+    (MemoryError, ResourceExhaustedError),
+    (NotImplementedError, UnimplementedError),
+)
 
 
 class PythonCall:
@@ -36,10 +65,8 @@ class PythonCall:
             with np.errstate(**_DEFAULT_ERRSTATE):
                 returned = self.function(*[_argument(a) for a in arrays])
         except Exception as fault:
-            refused = isinstance(fault, ValueError | TypeError)
             raise RuleError(
-                f"the function {self.label} raised {type(fault).__name__}: {fault}",
-                kind=InvalidArgumentError if refused else ExecutionError,
+                f"the function {self.label} raised {type(fault).__name__}: {fault}", kind=_class_of(fault)
             ) from fault
         if returned is None:
             values: list[Any] = []

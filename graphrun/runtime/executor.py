@@ -11,7 +11,7 @@ import numpy as np
 
 from graphrun.compiler.plan import Origin, Plan
 from graphrun.compiler.state import uninitialized
-from graphrun.errors import ExecutionError, GraphrunError, RuleError, message
+from graphrun.errors import ExecutionError, GraphrunError, OpError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
 from graphrun.runtime.first_run import compiled_ahead
@@ -207,7 +207,7 @@ class BoundPlan:
         device = getattr(step, "device", "cpu:0")
         # An operation's own function says what is wrong in the words of a rule; NumPy's errors are named.
         rule = fault if isinstance(fault, RuleError) else None
-        kind = rule.kind if rule is not None and issubclass(rule.kind, ExecutionError) else ExecutionError
+        kind = rule.kind if rule is not None and issubclass(rule.kind, OpError) else ExecutionError
         return kind(
             message(
                 f"it failed on {device}: " + (str(fault) if rule else f"{type(fault).__name__}: {fault}"),

@@ -1,5 +1,17 @@
-"""Training: optimizers, learning rates that change, and the step counter."""
+"""Training: optimizers, learning rates that change, the step counter, and sessions with hooks."""
 
+from graphrun.train.basic_hooks import (
+    FeedFnHook,
+    FinalOpsHook,
+    GlobalStepWaiterHook,
+    LoggingTensorHook,
+    NanLossDuringTrainingError,
+    NanTensorHook,
+    SecondOrStepTimer,
+    StepCounterHook,
+    StopAtStepHook,
+)
+from graphrun.train.coordinator import Coordinator, LooperThread
 from graphrun.train.decay import (
     cosine_decay,
     cosine_decay_restarts,
@@ -12,6 +24,8 @@ from graphrun.train.decay import (
     polynomial_decay,
 )
 from graphrun.train.decoupled import AdamWOptimizer, LAMBOptimizer, LionOptimizer
+from graphrun.train.hooks import SessionRunArgs, SessionRunContext, SessionRunHook, SessionRunValues
+from graphrun.train.monitored import MonitoredSession, MonitoredTrainingSession, SingularMonitoredSession
 from graphrun.train.moving_averages import ExponentialMovingAverage, moving_average_variables
 from graphrun.train.optimizer import Optimizer
 from graphrun.train.optimizers import (
@@ -28,6 +42,7 @@ from graphrun.train.regularized import (
     ProximalAdagradOptimizer,
     ProximalGradientDescentOptimizer,
 )
+from graphrun.train.scaffold import ChiefSessionCreator, Scaffold, SessionCreator
 from graphrun.train.step import (
     assert_global_step,
     create_global_step,
