@@ -64,13 +64,13 @@ def test_peers_agree_with_the_reference(peers, load, capsys, tmp_path):
     out = capsys.readouterr().out
     assert "steps, medians" in out and "kernels resident, minima" in out and "NumPy" in out
     found = json.loads(file.read_text())
-    assert len(found["works"]) == 16
+    assert len(found["works"]) == 17
     for work in found["works"]:
         assert set(work["systems"]) == {"cpu:0", "numpy"} and not work["problems"]
         assert 0 <= work["systems"]["numpy"]["error_over_tolerance"] < 1
     assert load("sidebyside.markdown").main([str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 16 and len({line.count("|") for line in lines}) == 1
+    assert len(lines) == 2 + 17 and len({line.count("|") for line in lines}) == 1
 
 
 @pytest.mark.opencl

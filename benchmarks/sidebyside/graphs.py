@@ -51,6 +51,9 @@ class Ops:
         losses = self.tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
         return self.tf.reduce_mean(losses)
 
+    def lookup(self, table: Any, ids: Any) -> Any:
+        return self.tf.nn.embedding_lookup(table, ids)
+
     def split(self, x: Any, parts: int) -> Sequence[Any]:
         return self.tf.split(x, parts, axis=1)
 

@@ -45,6 +45,9 @@ class Ops:
         logs = self.jax.nn.log_softmax(logits)
         return -self.jnp.mean(self.jnp.take_along_axis(logs, labels[:, None], axis=1))
 
+    def lookup(self, table: Any, ids: Any) -> Any:
+        return table[ids]
+
     def split(self, x: Any, parts: int) -> Sequence[Any]:
         return self.jnp.split(x, parts, axis=1)
 

@@ -194,6 +194,30 @@ def attention(batch: int, length: int, width: int, heads: int) -> Step:
     )  # fmt: skip
 
 
+def embedding(words: int, width: int, batch: int) -> Step:
+    """Rows of a table that is far larger than they are."""
+
+    def inputs() -> Arrays:
+        rng = np.random.default_rng(16)
+        return {
+            "table": rng.standard_normal((words, width), np.float32),
+            "ids": rng.integers(0, words, batch, np.int32),
+            "t": rng.standard_normal((batch, width), np.float32),
+        }
+
+    def loss(ops: Any, p: Tensors, t: Tensors) -> Any:
+        return ops.mean(ops.square(ops.lookup(p["table"], t["ids"]) - t["t"]))
+
+    rows_bytes = 4 * batch * width
+    return Step(
+        f"embedding-{words}x{width}x{batch}", f"{batch} rows of a table of {words:,} x {width}, squares, SGD",
+        # The rows are read and written, and the targets read.
+        inputs, flops=5 * batch * width, traffic_bytes=3 * rows_bytes + 4 * batch, aim=0.5,
+        parameters=("table",), loss=loss, gradients=reference.embedding, optimizer="sgd", rate=1.0,
+        tolerance=_SGD_TOLERANCE,
+    )  # fmt: skip
+
+
 @functools.cache
 def steps(quick: bool) -> tuple[Step, ...]:
     """Return the training steps, at full size or as small as makes sense."""
@@ -201,8 +225,10 @@ def steps(quick: bool) -> tuple[Step, ...]:
         return (
             two_layer(6, 20, 5), mlp(8, (12, 9, 7, 10)), cnn(4, 8, (4, 5), 6),
             lstm(3, 4, 5, 6), lstm(3, 4, 5, 6, native=True), attention(2, 6, 8, 2),
+            embedding(40, 6, 8),
         )  # fmt: skip
     return (
         two_layer(64, 1000, 100), mlp(128, (784, 512, 512, 10)), cnn(64, 32, (32, 64), 256),
         lstm(32, 32, 128, 256), lstm(32, 32, 128, 256, native=True), attention(8, 128, 256, 8),
+        embedding(1_000_000, 64, 512),
     )  # fmt: skip

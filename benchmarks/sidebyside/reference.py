@@ -6,12 +6,21 @@ They compute in the dtype of what they are given.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 Arrays = dict[str, np.ndarray]
+
+
+class Rows(NamedTuple):
+    """A gradient that is 0 but in few rows; what comes several times adds up."""
+
+    indices: np.ndarray
+    values: np.ndarray
+
+
 LAYER_NORM_EPSILON = 1e-5
 GELU_SCALE, GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
@@ -81,6 +90,11 @@ def two_layer(p: Arrays, d: Arrays) -> tuple[Any, Arrays]:
     dy = 2 / len(off) * off
     dh = (dy @ p["w2"].T) * (h > 0)
     return np.mean(np.sum(off**2, 1)), {"w2": active.T @ dy, "w1": d["x"].T @ dh}
+
+
+def embedding(p: Arrays, d: Arrays) -> tuple[Any, dict[str, Rows]]:
+    off = p["table"][d["ids"]] - d["t"]
+    return np.mean(off**2), {"table": Rows(d["ids"], 2 / off.size * off)}
 
 
 def dense_stack(x: np.ndarray, labels: np.ndarray, p: Arrays, layers: int) -> tuple[Any, Arrays, np.ndarray]:

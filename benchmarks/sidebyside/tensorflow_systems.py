@@ -101,6 +101,9 @@ class XlaSystem:
                 count.assign_add(1.0)
                 rate = step.rate * tf.sqrt(1 - ADAM_BETA2**count) / (1 - ADAM_BETA1**count)
             for (k, variable), g in zip(variables.items(), gradients):
+                if isinstance(g, tf.IndexedSlices):  # with SGD alone
+                    variable.scatter_sub(tf.IndexedSlices(step.rate * g.values, g.indices))
+                    continue
                 if not adam:
                     variable.assign_sub(step.rate * g)
                     continue

@@ -54,6 +54,10 @@ class Ops:
     def max_pool(self, x: Any) -> Any:
         return self.functional.max_pool2d(x.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
 
+    def lookup(self, table: Any, ids: Any) -> Any:
+        # The gradient is rows too, as users have it of large tables.
+        return self.functional.embedding(ids, table, sparse=True)
+
     def split(self, x: Any, parts: int) -> Sequence[Any]:
         return x.chunk(parts, dim=1)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sidebyside.reference import Rows
+
 Arrays = dict[str, np.ndarray]
 
 DATA = ("resident", "fetched", "fed")
@@ -96,7 +98,8 @@ class Step(Work):
     loss : function
         From a system's operations, its parameters and its fed tensors, to the loss.
     gradients : function
-        In NumPy: from parameters and fed arrays to the loss and the gradient of each parameter.
+        In NumPy: from parameters and fed arrays to the loss and the gradient of each parameter, an array or
+        (with SGD) `Rows`.
     optimizer : {"sgd", "adam"}
     rate : float
         The learning rate: large against rounding, so small that thousands of steps change little; so no
@@ -108,7 +111,7 @@ class Step(Work):
 
     parameters: tuple[str, ...] = field(kw_only=True)
     loss: Callable[[Any, Mapping[str, Any], Mapping[str, Any]], Any] = field(kw_only=True)
-    gradients: Callable[[Arrays, Arrays], tuple[float, Arrays]] = field(kw_only=True)
+    gradients: Callable[[Arrays, Arrays], tuple[float, Mapping[str, Any]]] = field(kw_only=True)
     optimizer: str = field(kw_only=True)
     rate: float = field(kw_only=True)
     tolerance: float = field(kw_only=True)
@@ -147,11 +150,14 @@ class NumpyOptimizer:
         self._m = {k: np.zeros_like(v) for k, v in parameters.items() if adam}
         self._v = {k: np.zeros_like(v) for k, v in parameters.items() if adam}
 
-    def update(self, parameters: Arrays, gradients: Arrays) -> None:
+    def update(self, parameters: Arrays, gradients: Mapping[str, Any]) -> None:
         """Change the parameters by one step."""
         self._count += 1
         for k, p in parameters.items():
             g = gradients[k]
+            if isinstance(g, Rows):
+                np.subtract.at(p, g.indices, self._step.rate * g.values)
+                continue
             if self._step.optimizer == "sgd":
                 p -= self._step.rate * g
                 continue
