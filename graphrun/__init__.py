@@ -10,12 +10,17 @@
 
 import sys as _sys
 
+from graphrun import app as app
 from graphrun import debugging as debugging
 from graphrun import errors as errors
+from graphrun import flags as flags
+from graphrun import gfile as gfile
 from graphrun import image as image
 from graphrun import initializers as initializers
+from graphrun import io as io
 from graphrun import layers as layers
 from graphrun import linalg as linalg
+from graphrun import logging as logging
 from graphrun import losses as losses
 from graphrun import math as math
 from graphrun import metrics as metrics
@@ -27,6 +32,7 @@ from graphrun import signal as signal
 from graphrun import signal as spectral
 from graphrun import sparse as sparse
 from graphrun import strings as strings
+from graphrun import test as test
 from graphrun import train as train
 from graphrun._version import __version__ as __version__
 from graphrun.absent import install as _explain_absent_names
@@ -81,6 +87,7 @@ from graphrun.graph.scopes import control_dependencies as control_dependencies
 from graphrun.graph.scopes import device as device
 from graphrun.graph.scopes import get_collection as get_collection
 from graphrun.graph.scopes import name_scope as name_scope
+from graphrun.graph.scopes import op_scope as op_scope
 from graphrun.initializers import constant as constant_initializer
 from graphrun.initializers import glorot_normal as glorot_normal_initializer
 from graphrun.initializers import glorot_uniform as glorot_uniform_initializer
@@ -91,6 +98,9 @@ from graphrun.initializers import random_uniform as random_uniform_initializer
 from graphrun.initializers import truncated_normal as truncated_normal_initializer
 from graphrun.initializers import variance_scaling as variance_scaling_initializer
 from graphrun.initializers import zeros as zeros_initializer
+from graphrun.modes import disable_eager_execution as disable_eager_execution
+from graphrun.modes import disable_v2_behavior as disable_v2_behavior
+from graphrun.modes import executing_eagerly as executing_eagerly
 from graphrun.ops.array import batch_gather as batch_gather
 from graphrun.ops.array import boolean_mask as boolean_mask
 from graphrun.ops.array import broadcast_to as broadcast_to

@@ -14,7 +14,7 @@ _SUMMARY = "instead: fetch the value, and write or plot what session.run returns
 _THREADS = "instead: leave it out; batches are fed in feed_dict, so no queue and no thread is needed"
 _LOOP = "instead: a gr.Session, and a loop of Python around session.run"
 _IMAGES = "instead: decode the image in Python (Pillow, imageio), and feed the array"
-_FILES = "instead: Python's own open, os and glob; feed what was read"
+_FILES = "instead: gr.gfile, or Python's own open, os and glob; feed what was read"
 _ONE_MACHINE = "graphrun runs in one process; `with gr.device(...)` places operations on its devices"
 _GRAPHS = "instead: build the graph by the code that made it; v.load(array, session) restores its state"
 _TRACE = "instead: session.plan(fetches, feeds) shows steps, launches, bytes and peak memory"
@@ -22,7 +22,8 @@ _V2 = "leave it out: graphrun is TensorFlow 1's manner alone; graphs are defined
 _EAGER = "graphs are defined, then run: session.run(x) gives the value of x"
 _CONTRIB = (
     "much of it has a name elsewhere: contrib.rnn is gr.nn.rnn_cell, contrib.layers.xavier_initializer is"
-    " gr.glorot_uniform_initializer, contrib.layers.fully_connected is gr.layers.dense"
+    " gr.glorot_uniform_initializer, contrib.layers.fully_connected is gr.layers.dense,"
+    " contrib.layers.l2_regularizer is gr.regularizers.l2_regularizer"
 )
 
 # Everything at or below these names.
@@ -91,20 +92,18 @@ _GROUPS: list[tuple[str, str]] = [
     """),
     (_TRACE, "RunMetadata RunOptions"),
     (_V2, """
-        disable_eager_execution disable_v2_behavior disable_control_flow_v2 disable_resource_variables
+        disable_control_flow_v2 disable_resource_variables
         disable_tensor_equality disable_v2_tensorshape enable_resource_variables enable_control_flow_v2
     """),
     (_EAGER, """
-        enable_eager_execution enable_v2_behavior executing_eagerly executing_eagerly_outside_functions
+        enable_eager_execution enable_v2_behavior executing_eagerly_outside_functions
         GradientTape function py_function init_scope
     """),
     ("instead: gr.Print(x, [x]), which passes x on", "print"),
     ("instead: gr.py_func with the same function, or gr.custom_op", "load_op_library load_library"),
     ("instead: a dictionary of Python while the data is read, and gr.gather in the graph", "lookup"),
-    ("instead: argparse of Python", "app flags"),
-    ("instead: Python's own logging", "logging get_logger"),
+    ("instead: Python's own logging", "get_logger"),
     ("instead: gr.float16 is there", "bfloat16 dtypes.bfloat16 to_bfloat16"),
-    ("instead: gr.name_scope", "op_scope"),
 ]  # fmt: skip
 
 # By the name that TensorFlow has it under, what graphrun has for it.

@@ -101,6 +101,10 @@ class NotFoundError(OpError, KeyError):
     _code = NOT_FOUND
 
 
+class FileMissingError(NotFoundError, FileNotFoundError):
+    """A file or folder is not there."""
+
+
 class FeedError(GraphrunError, ValueError):
     """A feed_dict key or value is missing or does not fit."""
 

@@ -80,6 +80,9 @@ from graphrun.ops.nn import softsign as softsign
 from graphrun.ops.nn import swish as swish
 from graphrun.ops.nn import xw_plus_b as xw_plus_b
 from graphrun.ops.nn import zero_fraction as zero_fraction
+from graphrun.ops.normalization import (
+    batch_norm_with_global_normalization as batch_norm_with_global_normalization,
+)
 from graphrun.ops.normalization import batch_normalization as batch_normalization
 from graphrun.ops.normalization import l2_normalize as l2_normalize
 from graphrun.ops.normalization import moments as moments

@@ -35,6 +35,7 @@ def here() -> int:
     [
         (errors.ShapeError, ValueError), (errors.DTypeError, TypeError), (errors.GraphError, ValueError),
         (errors.NotFoundError, KeyError), (errors.FeedError, ValueError), (errors.FetchError, TypeError),
+        (errors.FileMissingError, FileNotFoundError),
         (errors.FetchError, ValueError), (errors.GradientError, ValueError),
         (errors.UninitializedError, RuntimeError), (errors.DeviceError, RuntimeError),
         (errors.KernelBuildError, errors.DeviceError), (errors.ExecutionError, RuntimeError),

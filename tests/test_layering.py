@@ -38,6 +38,13 @@ ROOMS = {
     "graphrun.kernel_files": "base",
     "graphrun.kernels": "base",
     "graphrun.shapes": "base",
+    "graphrun.app": "base",
+    "graphrun.flags": "base",
+    "graphrun.gfile": "base",
+    "graphrun.io": "base",
+    "graphrun.logging": "base",
+    "graphrun.modes": "base",
+    "graphrun.test": "session",
     "graphrun.graph": "graph",
     # The part of graph/ that a device may import: descriptors and operation records, no Graph, no Tensor.
     "graphrun.graph.descriptor": "records",

@@ -27,6 +27,11 @@ def name_scope(name: str | None, default_name: str | None = None, values: Any = 
         yield scope
 
 
+def op_scope(values: Any, name: str | None, default_name: str | None = None) -> Any:
+    """The older form of `name_scope`: the tensors come first."""
+    return name_scope(name, default_name, values)
+
+
 def device(device_name_or_function: Any) -> Any:
     """Ask for a device for new operations: ``with gr.device("/gpu:0"):``.
 

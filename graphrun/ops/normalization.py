@@ -76,10 +76,31 @@ def batch_normalization(
         factor = rsqrt(convert_to_tensor(variance, t.dtype) + variance_epsilon)
         if scale is not None:
             factor = factor * scale
-        addend = -convert_to_tensor(mean, t.dtype) * factor
-        if offset is not None:
-            addend = addend + offset
-        return t * factor + addend
+        scaled = t * factor
+        moved = convert_to_tensor(mean, t.dtype) * factor
+        return scaled + (-moved if offset is None else offset - moved)
+
+
+def batch_norm_with_global_normalization(
+    t: Any = None, m: Any = None, v: Any = None, beta: Any = None, gamma: Any = None,
+    variance_epsilon: Any = None, scale_after_normalization: bool | None = None, name: str | None = None,
+    input: Any = None, mean: Any = None, variance: Any = None,
+) -> Tensor:  # fmt: skip
+    """`batch_normalization` of images by the mean and variance of their channels.
+
+    Parameters
+    ----------
+    t : tensor of shape (batch, height, width, channels)
+        `input` is another name of it.
+    m, v : tensors of shape (channels,)
+        `mean` and `variance` are other names of them.
+    beta, gamma : tensors of shape (channels,)
+        What is added at the end, and what is multiplied by where `scale_after_normalization` is true.
+    variance_epsilon : float
+    """
+    x, mean, variance = (a if b is None else b for a, b in ((t, input), (m, mean), (v, variance)))
+    scale = gamma if scale_after_normalization else None
+    return batch_normalization(x, mean, variance, beta, scale, variance_epsilon, name)
 
 
 def l2_normalize(

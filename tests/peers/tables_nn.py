@@ -123,4 +123,12 @@ CTC = [
         call=lambda tf, x: _decoded(tf.nn.ctc_beam_search_decoder_v2(x, [12, 3, 9], 6, 2))),
 ]  # fmt: skip
 
-ROWS: list[Row] = [*SAMPLED, *CTC]
+CHANNELS = floats(4, low=0.3, high=2)
+
+NORMALIZATION = [
+    row("nn.batch_norm_with_global_normalization", floats(2, 3, 3, 4), *(CHANNELS,) * 4, label=str(scale),
+        call=lambda tf, *x, s=scale: tf.nn.batch_norm_with_global_normalization(*x, 1e-3, s))
+    for scale in (True, False)
+]  # fmt: skip
+
+ROWS: list[Row] = [*SAMPLED, *CTC, *NORMALIZATION]
