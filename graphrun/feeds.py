@@ -12,6 +12,7 @@ from graphrun.dtypes import as_strings
 from graphrun.errors import DTypeError, FeedError, message
 from graphrun.graph.apply import exact_integers
 from graphrun.graph.node import Operation, Tensor
+from graphrun.runtime.device_array import DeviceArray
 from graphrun.shapes import format_shape
 
 
@@ -54,14 +55,22 @@ def _paired(key: tuple[Any, ...], value: Any) -> Iterator[tuple[Any, Any]]:
             yield k, v
 
 
-def feed_array(t: Tensor, value: Any) -> np.ndarray:
-    """Return `value` as an array of ``t.dtype``; the array itself where it is one already.
+def feed_array(t: Tensor, value: Any) -> Any:
+    """Return `value` as an array of ``t.dtype``; the array itself where it is one already, also on a device.
 
     Numbers of another dtype are converted where the value survives: doubles become floats, whole numbers
     of any dtype may become integers.  Fractions for an integer tensor, integers out of range, strings, None
     and tensors are refused.
     """
     dtype = t.dtype.numpy
+    if type(value) is DeviceArray:
+        if value.dtype != t.dtype:
+            raise _refused(
+                t,
+                f"the device array holds {value.dtype}",
+                f"cast it in the graph, as gr.cast(x, gr.{t.dtype})",
+            )
+        return value if value.on_device else value.buffer
     if t.dtype.is_string:
         strings = as_strings(value)
         if strings is None:

@@ -23,14 +23,17 @@ class FetchHandler:
         Each once, in the order of first mention.
     assemble : function
         From the elements' values to a result in the form of `fetches`; operations give None.
+    stay : bool
+        Whether values are wanted on the device that computes them.
     """
 
-    __slots__ = ("elements", "assemble")
+    __slots__ = ("elements", "assemble", "stay")
 
-    def __init__(self, graph: Graph, fetches: Any) -> None:
+    def __init__(self, graph: Graph, fetches: Any, stay: bool = False) -> None:
         places: dict[Element, int] = {}
         self.assemble = _visit(graph, fetches, places)
         self.elements = tuple(places)
+        self.stay = stay
 
 
 def is_flat(fetches: Any) -> bool:

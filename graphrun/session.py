@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.ir import Node, StateKey
+from graphrun.compiler.ir import StateKey
 from graphrun.compiler.pipeline import Split, compile_plan
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.specialize import Found
 from graphrun.config import ConfigProto
 from graphrun.device_names import NUMPY, parse_device
+from graphrun.dtypes import as_dtype
 from graphrun.errors import (
     DeviceError,
+    DTypeError,
     FeedError,
     FetchError,
     GraphError,
@@ -28,15 +30,16 @@ from graphrun.errors import (
 from graphrun.feeds import feed_array, feed_items
 from graphrun.fetches import FetchHandler, is_flat
 from graphrun.graph import default
+from graphrun.graph.apply import as_array
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.graph import Graph
 from graphrun.graph.node import Operation, Tensor
+from graphrun.runtime.device_array import DeviceArray, on_host, uploaded
 from graphrun.runtime.devices import get_device
-from graphrun.runtime.loop_runner import LoopRunner
-from graphrun.runtime.selftest import blocked_families
 from graphrun.runtime.stages import Stage, compiled, remember, run_stages
 from graphrun.runtime.store import Store
+from graphrun.runtime.targets import target
 from graphrun.shapes import format_shape, is_compatible
 
 # A dtype that no fed array has.
@@ -206,8 +209,8 @@ class Session:
                     v = feed_array(t, v)
                 tensors.append(t)
                 arrays.append(v)
-                shapes.append(v.shape)
-            signature = (handler.elements, tuple(tensors), tuple(shapes))
+                shapes.append(v.shape if type(v) is np.ndarray else v.placed_shape)
+            signature: Any = (handler.elements, tuple(tensors), tuple(shapes))
         else:
             arrays = tensors = shapes = []
             signature = (handler.elements, (), ())
@@ -223,11 +226,13 @@ class Session:
         return handler.assemble(values)
 
     def make_callable(
-        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False
-    ) -> Callable[..., Any]:
+        self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False,
+        *, to_device: bool = False,
+    ) -> Callable[..., Any]:  # fmt: skip
         """Return a function of the values of `feed_list` that returns the fetched values.
 
-        It skips what `run` does to find its plan, for loops in which each microsecond counts.
+        It skips what `run` does to find its plan, for loops in which each microsecond counts.  With
+        `to_device` it returns device arrays, as `fetch_to_device` does.
 
         Examples
         --------
@@ -239,13 +244,13 @@ class Session:
         3.0
         """
         self._check_open()
-        handler = FetchHandler(self.graph, fetches)
+        handler = FetchHandler(self.graph, fetches, stay=to_device)
         tensors = [t if type(t) is Tensor else self._feed_key(t) for t in feed_list or ()]
         # Arrays of strings may hold str, so they are never taken as they are.
         dtypes = [_NEVER if t.dtype.is_string else t.dtype.numpy for t in tensors]
         count = len(tensors)
         elements, fed = handler.elements, tuple(tensors)
-        assemble = handler.assemble
+        assemble = self._assemble_on_devices(handler) if to_device else handler.assemble
         last: tuple[Any, Any] = (None, None)  # shapes and entry, set together for other threads
 
         def call(*values: Any) -> Any:
@@ -256,17 +261,17 @@ class Session:
                         f"{len(values)} values for {count} fed tensors", where="callable of make_callable"
                     )
                 )
-            arrays = [
+            arrays: list[Any] = [
                 v if type(v) is np.ndarray and v.dtype == d else feed_array(t, v)
                 for v, d, t in zip(values, dtypes, tensors)  # noqa: B905  the lengths were compared
             ]
-            shapes = tuple([a.shape for a in arrays])
+            shapes = tuple([a.shape if type(a) is np.ndarray else a.placed_shape for a in arrays])
             last_shapes, entry = last
             if (
                 shapes != last_shapes or self._closed
                 or entry.shape_version != self.graph.shape_version or entry.asked
             ):  # fmt: skip
-                signature = (elements, fed, shapes)
+                signature: Any = (elements, fed, shapes, "stay") if to_device else (elements, fed, shapes)
                 entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
                 last = (shapes, entry)
             if entry.is_first:
@@ -275,6 +280,84 @@ class Session:
 
         return call
 
+    # -- values on devices --------------------------------------------------------------------
+
+    def device_array(self, value: Any, dtype: Any = None, device: str | None = None) -> DeviceArray:
+        """Copy `value` to a device, to be fed to many runs.
+
+        Parameters
+        ----------
+        value : array_like or DeviceArray
+        dtype : DType, optional
+            As for `constant`: without it Python's floats become float32, and NumPy's arrays keep theirs.
+        device : str, optional
+            The session's device where none is given.
+
+        Raises
+        ------
+        DTypeError
+            If `dtype` cannot hold the values.
+        DeviceError
+            If there is no such device.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> with gr.Graph().as_default(), gr.Session() as sess:
+        ...     x = gr.placeholder(gr.float32, (None,))
+        ...     data = sess.device_array([1.0, 2.0])
+        ...     print(data, sess.run(gr.reduce_sum(x), {x: data}))
+        <DeviceArray (2,) float32 on cpu:0> 3.0
+        """
+        self._check_open()
+        name = self.device if device is None else parse_device(device) or self.device
+        wanted = None if dtype is None else as_dtype(dtype)
+        if isinstance(value, DeviceArray):
+            if value.device == name and wanted in (None, value.dtype):
+                return value
+            value = value.numpy()
+        array = as_array(value, wanted, "a device array")
+        kind = as_dtype(array.dtype) if wanted is None else wanted
+        if kind.is_string and name != NUMPY:
+            raise DTypeError(message(f"strings are no values of {name}", fix="feed them as NumPy arrays"))
+        if name == NUMPY:
+            return on_host(np.array(array, order="C"), kind)
+        return uploaded(array, kind, get_device(name))
+
+    def fetch_to_device(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Any:
+        """Compute `fetches` as `run` does, and return a `DeviceArray` in place of each value.
+
+        A value stays on the device that computes it; one that is computed on the host goes to the session's
+        device.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> with gr.Graph().as_default(), gr.Session() as sess:
+        ...     x = gr.placeholder(gr.float32, (2,))
+        ...     sess.fetch_to_device([x + 1, x * 2], {x: [1.0, 2.0]})
+        [<DeviceArray (2,) float32 on cpu:0>, <DeviceArray (2,) float32 on cpu:0>]
+        """
+        self._check_open()
+        handler = FetchHandler(self.graph, fetches, stay=True)
+        tensors, arrays = self._feeds(feed_dict)
+        signature = (*self._signature(handler, tensors, arrays), "stay")
+        entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
+        values = self._staged(entry, handler, tensors, arrays) if entry.is_first else entry.bound.run(arrays)
+        return self._assemble_on_devices(handler)(values)
+
+    def _assemble_on_devices(self, handler: FetchHandler) -> Callable[[Sequence[Any]], Any]:
+        def moved(element: Any, value: Any) -> Any:
+            if value is None or isinstance(value, DeviceArray):
+                return value
+            if self.device == NUMPY or element.dtype.is_string:
+                return on_host(np.asarray(value), element.dtype)
+            return uploaded(np.asarray(value), element.dtype, get_device(self.device))
+
+        return lambda values: handler.assemble(
+            [moved(e, v) for e, v in zip(handler.elements, values, strict=True)]
+        )
+
     # -- plans --------------------------------------------------------------------------------
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
@@ -282,7 +365,7 @@ class Session:
         self._check_open()
         handler = FetchHandler(self.graph, fetches)
         tensors, arrays = self._feeds(feed_dict)
-        signature = (handler.elements, tuple(tensors), tuple(a.shape for a in arrays))
+        signature = self._signature(handler, tensors, arrays)
         return self._entry(signature, handler, tensors, arrays, self._plans.get(signature)).bound.plan
 
     def passes(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> dict[str, str]:
@@ -298,6 +381,10 @@ class Session:
         except Split:
             pass  # what was observed up to the split is what there is to read
         return texts
+
+    def _signature(self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]) -> Any:
+        shapes = tuple([a.shape if type(a) is np.ndarray else a.placed_shape for a in arrays])
+        return handler.elements, tuple(tensors), shapes
 
     def _feeds(self, feed_dict: Mapping[Any, Any] | None) -> tuple[list[Tensor], list[Any]]:
         items = [] if feed_dict is None else list(feed_items(feed_dict))
@@ -373,7 +460,11 @@ class Session:
                 asked[key] = spec
             return spec
 
-        return compile_plan(handler.elements, feeds, state_spec, self._target(), found, observe, self._verify)
+        resident = {t: a.device for t, a in zip(tensors, arrays, strict=True) if type(a) is DeviceArray}
+        return compile_plan(
+            handler.elements, feeds, state_spec, self._target(), found, observe, self._verify, resident,
+            handler.stay,
+        )  # fmt: skip
 
     def _compiled(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
@@ -404,7 +495,7 @@ class Session:
             return run_stages(entry.stage, arrays, follow, self._max_plans)
 
     def _target(self) -> Target:
-        return Target(self.device, _Capabilities(self._soft), self.strict, _Blocked(), _loop_runner)
+        return target(self.device, self._soft, self.strict)
 
     # -- variables ----------------------------------------------------------------------------
 
@@ -491,35 +582,6 @@ def _session_graph(target: Any, graph: Any) -> Graph | None:
     if graph is not None and not isinstance(graph, Graph):
         raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
     return graph
-
-
-class _Capabilities(dict[str, Any]):
-    """Capabilities by device, asked for when a node wants the device; None for a missing one if `soft`."""
-
-    def __init__(self, soft: bool) -> None:
-        super().__init__()
-        self.soft = soft
-
-    def __missing__(self, name: str) -> Any:
-        try:
-            self[name] = get_device(name).capabilities
-        except DeviceError:
-            if not self.soft:
-                raise
-            self[name] = None
-        return self[name]
-
-
-class _Blocked(dict[str, Any]):
-    """Kernel families that failed on a device."""
-
-    def __missing__(self, name: str) -> frozenset[str]:
-        self[name] = blocked_families(get_device(name))
-        return self[name]
-
-
-def _loop_runner(node: Node, target: Target) -> LoopRunner:
-    return LoopRunner(node.attrs["repeat"], target, get_device, f"{node.op.name} '{node.name}'", node.site)
 
 
 default.install_session(Session)

@@ -28,6 +28,8 @@ def no_rule(*specs: Spec, **attrs: Any) -> Sequence[Spec]:
 
 # Operations that exist in programs alone.
 FEED = OpDef("feed", no_rule, None)
+# Attribute of a feed: the device whose memory holds what is fed.
+RESIDENT = "resident"
 STATE = OpDef("state", no_rule, None)
 ADVANCE = OpDef("advance_counter", no_rule, None)
 COPY = OpDef("copy", no_rule, None)

@@ -1,21 +1,16 @@
-"""Last pass: from a placed program to a `Plan`.
-
-Order: what only becomes a state's new value runs last, on devices after everything on the host, so that a
-run that fails has changed no variable, and so that an update may be written over the old value.
-"""
+"""Last pass: from a placed program to a `Plan`."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from graphrun.compiler.codegen.rows import overwrites
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
 from graphrun.compiler.fusion import FUSED
 from graphrun.compiler.homes import copies, find_homes, parts_of, placed
-from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, StateKey, Value
+from graphrun.compiler.ir import CONST, COPY, FEED, RESIDENT, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
     KernelCache,
     KernelLaunch,
@@ -28,69 +23,51 @@ from graphrun.compiler.launch import (
     rows_launches,
 )
 from graphrun.compiler.loops import LOOP
-from graphrun.compiler.memory import Interval, assign_slots, peak_bytes
+from graphrun.compiler.memory import Interval, assign_slots, host_peak_bytes
 from graphrun.compiler.packs import count_readers, lasting
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import (
+    BindStep,
     BufferInfo,
     CopyStep,
     DownloadStep,
     HostStep,
+    KeepStep,
     LaunchStep,
     Origin,
     Place,
     Plan,
-    Step,
     UploadStep,
     places_of,
     resolved,
     size_bytes,
 )  # fmt: skip
 from graphrun.compiler.rows import ROWS
+from graphrun.compiler.schedule import PURE_INPUTS, may_fail, schedule, without_conflicts
 from graphrun.compiler.views import only_renames, view_map
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.graph.descriptor import Kernel, Spec
-from graphrun.graph.traverse import topological_order
 from graphrun.shapes import num_elements
 
-_PURE_INPUTS = (CONST, FEED, STATE)
 # Fed arrays of this size and more are read in place: below, a copy costs less than telling the kernels.
 IN_PLACE_BYTES = 32768
 
 
-def lower(program: Program, target: Target) -> Plan:
-    """Run the pass."""
-    return _Lowering(program, target).run()
-
-
-def schedule(program: Program) -> list[Node]:
-    """The order in which nodes run: as they stand, with nodes that only make updates last.
-
-    By then everything that may raise has run, and everything that reads the old value, so that the new one
-    can be written in its place.
-    """
-    used = {n for node in program.nodes for n, _ in node.inputs}
-    updated = {n for n, _ in program.updates.values()}
-
-    def rank(node: Node) -> int:
-        if node in used or node.op in _PURE_INPUTS or node.op.effect:
-            return 0
-        if not runs_kernels(node.device):
-            return 1
-        return 3 if node in updated else 2
-
-    return topological_order(program.nodes, lambda node: [n for n, _ in node.inputs], rank)
+def lower(program: Program, target: Target, stay: bool = False) -> Plan:
+    """Run the pass; with `stay`, fetched values are left on the device that computes them."""
+    return _Lowering(program, target, stay).run()
 
 
 class _Lowering:
     """Steps are made with `Place.buffer` holding a key; numbers replace the keys once lives are known."""
 
-    def __init__(self, program: Program, target: Target) -> None:
+    def __init__(self, program: Program, target: Target, stay: bool) -> None:
         self.program = program
         self.target = target
         self.plan = Plan()
         self.registers: dict[Value, int] = {}
         self.register_specs: list[Spec] = []
+        self.residents: dict[Value, int] = {}  # registers of fed device arrays
         self.places: dict[tuple[Value, str], Place] = {}
         self.aliases: dict[Node, bool] = {}
         self.texts: dict[str, list[str]] = {}
@@ -115,6 +92,12 @@ class _Lowering:
             self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
         self.homes = find_homes(program, self.root, self.uses)
         self.joined = {home.joined for home in self.homes.values()}
+        # Values whose buffer becomes the caller's.
+        self.staying: set[Value] = set()
+        if stay:
+            self.staying = {self.root(v) for v in program.fetches if v and self._may_stay(self.root(v))}
+        self.stay = stay
+        self.kept: set[Any] = set()  # keys of buffers that are given away already
         # What lies in the buffer of a value; only the last reader of all may write over it.
         self.tenants: dict[Any, list[Value]] = {}
 
@@ -131,9 +114,11 @@ class _Lowering:
             value = value[0].inputs[0]
         return value
 
-    def _may_fail(self, node: Node) -> bool:
-        """Whether a node is a host step, whose function may raise."""
-        return node.op not in (*_PURE_INPUTS, COPY) and not runs_kernels(node.device)
+    def _may_stay(self, value: Value) -> bool:
+        """Whether a value is computed on a device, by itself."""
+        node = value[0]
+        computed = node.op not in PURE_INPUTS and runs_kernels(node.device)
+        return computed and node not in self.joined and value not in self.homes
 
     def origin(self, node: Node) -> Origin:
         # A fused group is known to the user by its last operation.
@@ -154,8 +139,9 @@ class _Lowering:
             elif node.op is STATE:
                 self.plan.host_states.append((r, node.attrs["key"]))
             else:
-                place = self.places[(value, node.device)]
-                self.plan.steps.append(DownloadStep(node.device, place, r, self.origin(node)))
+                device = node.attrs[RESIDENT] if node.op is FEED else node.device
+                place = self.place(value, device)
+                self.plan.steps.append(DownloadStep(device, place, r, self.origin(node)))
         return self.registers[value]
 
     def place(self, value: Value, device: str) -> Place:
@@ -174,12 +160,20 @@ class _Lowering:
             found = self.state_place(node.attrs["key"], spec, device)
         elif node.op is FEED:
             key = ("value", value, device)
+            if node.attrs.get(RESIDENT) == device:
+                self.fixed[key] = BufferInfo(device, "feed", size_bytes(spec))
+                found = Place(key, 0, spec)
+                step = BindStep(device, self.residents[value], found, self.origin(node))
+                self.plan.steps.append(step)
+                self.places[(value, device)] = found
+                return found
+            r = self.register(value)
             if self._stays_in_place(spec, device):
                 self.fixed[key] = BufferInfo(device, "feed", size_bytes(spec))
                 found = Place(key, 0, spec)
             else:
                 found = self.new_place(key, spec, device)
-            self.plan.steps.append(UploadStep(device, self.registers[value], found, self.origin(node)))
+            self.plan.steps.append(UploadStep(device, r, found, self.origin(node)))
         elif self._is_alias(node):
             m = view_map(node, i)
             source = self.place(node.inputs[0], device)
@@ -209,13 +203,14 @@ class _Lowering:
     def run(self) -> Plan:
         plan, program = self.plan, self.program
         for _, node in program.feeds:
-            r = self.registers[(node, 0)] = self.new_register(node.specs[0])
+            r = self.new_register(node.specs[0])
             plan.feeds.append((r, node.specs[0]))
+            (self.residents if RESIDENT in node.attrs else self.registers)[node, 0] = r
         order = schedule(program)
-        self.host_ahead = sum(self._may_fail(node) for node in order)
+        self.host_ahead = sum(may_fail(node) for node in order)
         for node in order:
-            self.host_ahead -= self._may_fail(node)
-            if node.op in _PURE_INPUTS or self._is_alias(node):
+            self.host_ahead -= may_fail(node)
+            if node.op in PURE_INPUTS or self._is_alias(node):
                 continue
             if node.op is COPY:
                 self._copy(node)
@@ -223,7 +218,7 @@ class _Lowering:
                 self._launches(node)
             else:
                 self._host(node)
-        plan.fetches = [None if v is None else self.fetch(v) for v in program.fetches]
+        plan.fetches = [None if v is None else self._fetched(v) for v in program.fetches]
         self._updates()
         plan.read_states = list(program.states)
         plan.state_specs = {k: n.specs[0] for k, n in program.states.items()}
@@ -235,9 +230,35 @@ class _Lowering:
             plan.sources[device] = program_source(texts, self.target.capabilities[device])
         return plan
 
+    def _fetched(self, value: Value) -> int:
+        """The register of a fetched value: of the value itself, or of a device array."""
+        source = self.root(value)
+        node = source[0]
+        device = node.attrs.get(RESIDENT, node.device)
+        if node.op is STATE:
+            device = self._home(node)
+        if not self.stay or not runs_kernels(device) or node.op is CONST:
+            return self.fetch(value)
+        spec = value[0].specs[value[1]]
+        r = self.new_register(spec)
+        place = self.place(value, device)
+        own: Any = ("result", source)
+        whole = size_bytes(spec) == size_bytes(node.specs[source[1]])
+        if place.buffer != own or place.buffer in self.kept or not whole:
+            target = self._result_place(("result", value, r), spec, device)
+            self.plan.steps.append(CopyStep(device, place, target, self.origin(node)))
+            place = target
+        self.kept.add(place.buffer)
+        self.plan.steps.append(KeepStep(device, place, r, self.origin(node)))
+        return r
+
+    def _result_place(self, key: Any, spec: Spec, device: str) -> Place:
+        self.fixed[key] = BufferInfo(device, "result", size_bytes(spec))
+        return Place(key, 0, spec)
+
     def fetch(self, value: Value) -> int:
-        """The register of a fetched value, on whichever device it is."""
-        if value in self.registers or value[0].op in _PURE_INPUTS:
+        """The register of a value on the host, on whichever device it is."""
+        if value in self.registers or value[0].op in PURE_INPUTS:
             return self.register(value)
         node = value[0]
         r = self.registers[value] = self.new_register(node.specs[value[1]])
@@ -358,6 +379,8 @@ class _Lowering:
         """Where a value that is about to be computed goes: within a joined one, or to a place of its own."""
         node, i = value
         home = self.homes.get(value)
+        if value in self.staying:
+            return self._result_place(("result", value), node.specs[i], node.device)
         if home is None:
             return self.new_place(("value", value, node.device), node.specs[i], node.device)
         joined = (home.joined, 0)
@@ -444,7 +467,7 @@ class _Lowering:
             return len(readers) > 1 or any(ins[k].offset or not may_share(k, j) for k in readers)
 
         for j, spec in enumerate(node.specs):
-            if (node, j) in self.homes:
+            if (node, j) in self.homes or (node, j) in self.staying:
                 outs.append(self.new_value_place((node, j)))
                 continue
             candidates = [k for k in range(len(ins)) if usable(k, j)]
@@ -525,7 +548,15 @@ class _Lowering:
             if place.buffer != target.buffer:
                 final.append(CopyStep(device, place, target, self.origin(node)))
             plan.device_updates.append((key, device))
-        plan.steps += _without_conflicts(final, self)
+        plan.steps += without_conflicts(final, self._saved)
+
+    def _saved(self, source: Place, device: str) -> Place:
+        """A place for a copy of `source`."""
+        self.scratch += 1
+        key = ("scratch", self.scratch)
+        self.slot_bytes[key] = source.size_bytes
+        self.device_of[key] = device
+        return Place(key, 0, source.spec)  # type: ignore[arg-type]
 
     # -- buffers ------------------------------------------------------------------------------
 
@@ -551,49 +582,4 @@ class _Lowering:
             number_of[key] = len(plan.buffers)
             plan.buffers.append(info)
         plan.steps = [resolved(step, number_of) for step in plan.steps]
-        plan.host_peak_bytes = self._host_peak()
-
-    def _host_peak(self) -> int:
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for number, step in enumerate(self.plan.steps):
-            if isinstance(step, HostStep):
-                touched = (*step.inputs, *step.outputs)
-            elif isinstance(step, UploadStep | DownloadStep):
-                touched = (step.register,)
-            else:
-                continue
-            for r in touched:
-                first.setdefault(r, number)
-                last[r] = number
-        end = len(self.plan.steps)
-        kept = {r for r in self.plan.fetches if r is not None} | {r for _, r in self.plan.host_updates}
-        owned = set(first) - {r for r, _ in self.plan.feeds} - {r for r, _ in self.plan.constants}
-        in_place = {s.outputs[0] for s in self.plan.steps if isinstance(s, HostStep) and s.rewrites}
-        owned -= {r for r, _ in self.plan.host_states} | in_place
-        return peak_bytes([
-            Interval(r, size_bytes(self.register_specs[r]), first[r], end if r in kept else last[r])
-            for r in sorted(owned)
-        ])  # fmt: skip
-
-
-def _without_conflicts(copies: list[CopyStep], lowering: _Lowering) -> list[Step]:
-    """Order the final copies so that none reads a state that another has already overwritten.
-
-    `swap(a, b)` assigns each variable the other's value: a source that is also a target is saved first.
-    """
-    targets = {c.target.buffer for c in copies}
-    steps: list[Step] = []
-    rest: list[CopyStep] = []
-    for c in copies:
-        if c.source.buffer in targets and c.source.buffer != c.target.buffer:
-            lowering.scratch += 1
-            key = ("scratch", lowering.scratch)
-            lowering.slot_bytes[key] = c.source.size_bytes
-            lowering.device_of[key] = c.device
-            saved = Place(key, 0, c.source.spec)  # type: ignore[arg-type]
-            steps.append(CopyStep(c.device, c.source, saved, c.origin))
-            rest.append(replace(c, source=saved))
-        else:
-            rest.append(c)
-    return steps + rest
+        plan.host_peak_bytes = host_peak_bytes(plan, self.register_specs)

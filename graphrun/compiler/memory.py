@@ -12,6 +12,9 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphrun.compiler.plan import DownloadStep, HostStep, Plan, UploadStep, size_bytes
+from graphrun.graph.descriptor import Spec
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -64,3 +67,30 @@ def peak_bytes(intervals: Sequence[Interval]) -> int:
         total += change[step]
         most = max(most, total)
     return most
+
+
+def host_peak_bytes(plan: Plan, register_specs: Sequence[Spec]) -> int:
+    """The most memory that what a run itself makes on the host takes at one time."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for number, step in enumerate(plan.steps):
+        if isinstance(step, HostStep):
+            touched = (*step.inputs, *step.outputs)
+        elif isinstance(step, UploadStep | DownloadStep):
+            touched = (step.register,)
+        else:
+            continue
+        for r in touched:
+            first.setdefault(r, number)
+            last[r] = number
+    end = len(plan.steps)
+    kept = {r for r in plan.fetches if r is not None} | {r for _, r in plan.host_updates}
+    owned = set(first) - {r for r, _ in plan.feeds} - {r for r, _ in plan.constants}
+    in_place = {s.outputs[0] for s in plan.steps if isinstance(s, HostStep) and s.rewrites}
+    owned -= {r for r, _ in plan.host_states} | in_place
+    return peak_bytes(
+        [
+            Interval(r, size_bytes(register_specs[r]), first[r], end if r in kept else last[r])
+            for r in sorted(owned)
+        ]
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphrun.collector import collector_paused
@@ -11,7 +11,7 @@ from graphrun.compiler.cse import cse
 from graphrun.compiler.epilogue import epilogues
 from graphrun.compiler.fold import fold
 from graphrun.compiler.fusion import fuse
-from graphrun.compiler.ir import Program
+from graphrun.compiler.ir import RESIDENT, Program
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
@@ -56,6 +56,8 @@ def _compile_plan(
     found: Found | None = None,
     observe: Observer | None = None,
     check: bool = False,
+    resident: Mapping[Tensor, str] | None = None,
+    stay: bool = False,
 ) -> Plan:
     """Compile what `fetches` need, for the shapes of `feeds`.
 
@@ -74,6 +76,10 @@ def _compile_plan(
         Called with each pass's name and the program after it.
     check : bool
         Verify the program after each pass.
+    resident : mapping, optional
+        The devices of fed device arrays.
+    stay : bool
+        Leave what is fetched on the device that computes it.
 
     Raises
     ------
@@ -84,9 +90,12 @@ def _compile_plan(
     program, node_of = prune(fetches, [t for t, _ in feeds])
     for (_, spec), (_, node) in zip(feeds, program.feeds, strict=True):
         node.specs = (spec,)
+    for t, node in program.feeds:
+        if resident and t in resident:
+            node.attrs = {RESIDENT: resident[t]}
     record.done("prune", program, concrete=False)
     program = record.done("purify", purify(program, node_of, state_spec), concrete=False)
-    return _planned(program, target, found, record)
+    return _planned(program, target, found, record, stay)
 
 
 def compile_program(program: Program, target: Target, found: Found | None = None) -> Plan:
@@ -114,13 +123,15 @@ class _Record:
         return program
 
 
-def _planned(program: Program, target: Target, found: Found | None, record: _Record) -> Plan:
+def _planned(
+    program: Program, target: Target, found: Found | None, record: _Record, stay: bool = False
+) -> Plan:
     try:
         program = record.done("specialize", specialize(program, found))
     except NeedValues as need:
         first = _finish(need.program, target, record.passes_ns, record.done)
         raise Split(first, need.values, need.results) from None
-    return _finish(program, target, record.passes_ns, record.done)
+    return _finish(program, target, record.passes_ns, record.done, stay)
 
 
 # From concrete shapes on, each pass is a function of the program alone.
@@ -132,8 +143,9 @@ PASSES: tuple[tuple[str, Callable[[Program], Program]], ...] = (
 
 
 def _finish(
-    program: Program, target: Target, passes_ns: dict[str, int], done: Callable[..., Program]
-) -> Plan:
+    program: Program, target: Target, passes_ns: dict[str, int], done: Callable[..., Program],
+    stay: bool = False,
+) -> Plan:  # fmt: skip
     for name, run in PASSES:
         program = done(name, run(program))
     program = done("place", place(program, target), placed=True)
@@ -148,7 +160,7 @@ def _finish(
         program = done("read through", read_through(program, target), placed=True)
         program = done("epilogues", epilogues(program, target), placed=True)
     started = time.perf_counter_ns()
-    plan = lower(program, target)
+    plan = lower(program, target, stay)
     passes_ns["lower"] = time.perf_counter_ns() - started
     plan.passes_ns = dict(passes_ns)
     return plan

@@ -38,8 +38,9 @@ _OTHERS = ("state", "feed")
 class BufferInfo:
     """A device buffer: scratch of the plan ("slot"), a session's variable ("state"), or a constant.
 
-    One of kind "feed" is the memory of the fed array itself; one of kind "packed" keeps its content from run
-    to run, since only launches with `once` write it.
+    One of kind "feed" is the memory of the fed array itself; one of kind "result" is the caller's after the
+    run, and another one in the next; one of kind "packed" keeps its content from run to run, since only
+    launches with `once` write it.
     """
 
     device: str
@@ -116,6 +117,26 @@ class CopyStep:
 
 
 @dataclass(frozen=True)
+class BindStep:
+    """A device array that is fed lends its buffer."""
+
+    device: str
+    register: int
+    place: Place
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class KeepStep:
+    """A result stays on its device: the register gets the buffer that it lies in, as a device array."""
+
+    device: str
+    place: Place
+    register: int
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class LaunchStep:
     """A kernel of the plan's program runs.
 
@@ -136,12 +157,14 @@ class LaunchStep:
     once: Any = None
 
 
-Step = HostStep | UploadStep | DownloadStep | CopyStep | LaunchStep
+Step = HostStep | UploadStep | DownloadStep | CopyStep | BindStep | KeepStep | LaunchStep
+# Steps with one place and one register.
+_MOVES = UploadStep | DownloadStep | BindStep | KeepStep
 
 
 def places_of(step: Step) -> list[Place]:
     """The places on devices that a step reads and writes."""
-    if isinstance(step, UploadStep | DownloadStep):
+    if isinstance(step, _MOVES):
         return [step.place]
     if isinstance(step, CopyStep):
         return [step.source, step.target]
@@ -156,7 +179,7 @@ def resolved(step: Step, number_of: dict[Any, int]) -> Step:
     def at(place: Place) -> Place:
         return Place(number_of[place.buffer], place.offset, place.spec)
 
-    if isinstance(step, UploadStep | DownloadStep):
+    if isinstance(step, _MOVES):
         return replace(step, place=at(step.place))
     if isinstance(step, CopyStep):
         return replace(step, source=at(step.source), target=at(step.target))
@@ -249,6 +272,10 @@ def _describe(step: Step) -> str:
     if isinstance(step, DownloadStep):
         size = step.place.size_bytes
         return f"{step.device}  r{step.register} <- b{step.place.buffer} download {size:,} bytes"
+    if isinstance(step, BindStep):
+        return f"{step.device}  b{step.place.buffer} is r{step.register}, a device array"
+    if isinstance(step, KeepStep):
+        return f"{step.device}  r{step.register} is b{step.place.buffer}, as a device array"
     if isinstance(step, CopyStep):
         return (
             f"{step.device}  b{step.target.buffer} <- b{step.source.buffer} copy"

@@ -68,7 +68,7 @@ class BoundPlan:
         results = result_buffers(plan, self.devices)
         for number, info in enumerate(plan.buffers):
             device = self.devices(info.device)
-            if info.kind == "feed" or number in results:
+            if info.kind in ("feed", "result") or number in results:
                 buffer = None  # the fed array's own memory, or that of a result: another one in each run
             elif info.kind == "state":
                 cell = self.store.cell(info.state)

@@ -17,7 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.plan import CopyStep, DownloadStep, HostStep, LaunchStep, Plan, UploadStep
+from graphrun.compiler.plan import (
+    BindStep,
+    CopyStep,
+    DownloadStep,
+    HostStep,
+    KeepStep,
+    LaunchStep,
+    Plan,
+    UploadStep,
+)  # fmt: skip
+from graphrun.runtime.device_array import DeviceMemory
 from graphrun.runtime.results import Owner, ResultMemory
 from graphrun.runtime.store import Cell
 from graphrun.shapes import num_elements
@@ -129,6 +139,12 @@ class PlanFunction:
         self._queued: set[str] = set()  # devices with work that nobody has waited for
         self._feeds = {k for k, info in enumerate(plan.buffers) if info.kind == "feed"}
         self._results = results
+        self._memories = {
+            k: DeviceMemory(devices(info.device), info.size_bytes)
+            for k, info in enumerate(plan.buffers) if info.kind == "result"
+        }  # fmt: skip
+        # Buffers that are other ones in each run.
+        self._passing = self._feeds | set(results) | set(self._memories)
         self._cell = cell
         self.once: list[Changed] = []
         # Kernels and argument numbers that are told, in each run, where a buffer is.
@@ -142,6 +158,9 @@ class PlanFunction:
         launches = {n: self._launch(n, s) for n, s in enumerate(steps) if isinstance(s, LaunchStep)}
         for buffer, download in self._results.items():
             self._take(buffer, download)
+        for buffer, memory in self._memories.items():
+            self._names[f"t{buffer}"] = memory.take
+            self._head.append(f"b{buffer} = t{buffer}(){self._tell(buffer)}")
         lines = []
         for number, step in enumerate(steps):
             if isinstance(step, LaunchStep):
@@ -172,17 +191,25 @@ class PlanFunction:
             return self._upload(number, step)
         if isinstance(step, DownloadStep):
             return self._download(number, step)
+        if isinstance(step, BindStep):
+            self._names["buffer_of"] = _buffer_of
+            return f"b{step.place.buffer} = buffer_of(r{step.register}){self._tell(step.place.buffer)}"
+        if isinstance(step, KeepStep):
+            memory = self._memories[step.place.buffer]
+            self._names[f"f{number}"] = functools.partial(memory.array, step.place.spec)
+            return f"r{step.register} = f{number}(b{step.place.buffer})"
         assert isinstance(step, CopyStep)
         self._queued.add(step.device)
-        copy = self.devices(step.device).copy
-        if step.source.buffer in self._feeds:
-            self._names[f"f{number}"] = functools.partial(copy, self.buffers[step.target.buffer])
-            source = f"b{step.source.buffer}, "
-        else:
-            target, source = self.buffers[step.target.buffer], ""
-            self._names[f"f{number}"] = functools.partial(copy, target, self.buffers[step.source.buffer])
+        self._names["copy_" + step.device.replace(":", "_")] = self.devices(step.device).copy
+        target, source = self._buffer(step.target.buffer), self._buffer(step.source.buffer)
         size, to, start = step.source.size_bytes, step.target.offset_bytes, step.source.offset_bytes
-        return f"f{number}({source}{size}, {to}, {start})"
+        return f"copy_{step.device.replace(':', '_')}({target}, {source}, {size}, {to}, {start})"
+
+    def _buffer(self, number: int) -> str:
+        """The name of a buffer in the function."""
+        if number not in self._passing:
+            self._names[f"b{number}"] = self.buffers[number]
+        return f"b{number}"
 
     def _launch(self, number: int, step: LaunchStep) -> str:
         device = self.devices(step.device)
@@ -193,7 +220,7 @@ class PlanFunction:
                 args.append(_scalar(kind, value))
                 continue
             buffer = self.buffers[value.buffer]
-            if value.buffer in self._feeds or value.buffer in self._results:
+            if value.buffer in self._passing:
                 self._told.setdefault(value.buffer, []).append((kernel, len(args)))
                 buffer = buffer or device.alloc(0)
             args += [buffer, np.uint64(value.offset)]
@@ -316,14 +343,14 @@ class PlanFunction:
         updates = [r for _, r in plan.host_updates]
         results = [r for r in plan.fetches if r is not None] + updates
         steps = {
-            r: s for s in plan.steps if isinstance(s, HostStep | DownloadStep)
+            r: s for s in plan.steps if isinstance(s, HostStep | DownloadStep | KeepStep)
             for r in (s.outputs if isinstance(s, HostStep) else (s.register,))
         }  # fmt: skip
 
         def is_new(r: int) -> bool:
             """Whether the step makes an array that nothing else can refer to."""
             step = steps.get(r)
-            return isinstance(step, DownloadStep) or (
+            return isinstance(step, DownloadStep | KeepStep) or (
                 isinstance(step, HostStep) and isinstance(step.function, np.ufunc)
             )
 
@@ -353,6 +380,10 @@ def _upload(device: Any, buffer: Any, place: Any, value: Any) -> None:
     array = np.ascontiguousarray(value, place.spec.dtype.numpy)
     if num_elements(array.shape):
         device.upload(buffer, array, place.offset_bytes)
+
+
+def _buffer_of(value: Any) -> Any:
+    return value.buffer
 
 
 def _in_place(over: Callable[[np.ndarray], Any], dtype: Any, value: Any) -> Any:

@@ -10,7 +10,6 @@ from compiler.programs import specialized
 from compiler.run_plan import STYLES, compile_for, new_store, run_plan, target, variable_value
 
 import graphrun as gr
-from graphrun.compiler.lower import schedule
 from graphrun.compiler.placement import place
 from graphrun.compiler.plan import (
     CopyStep,
@@ -20,6 +19,7 @@ from graphrun.compiler.plan import (
     Plan,
     UploadStep,
 )
+from graphrun.compiler.schedule import schedule
 from graphrun.errors import ExecutionError
 from graphrun.graph.apply import apply
 from graphrun.graph.descriptor import Spec
