@@ -36,6 +36,9 @@ from graphrun import test as test
 from graphrun import train as train
 from graphrun._version import __version__ as __version__
 from graphrun.absent import install as _explain_absent_names
+from graphrun.callables.function import Function as Function
+from graphrun.callables.function import function as function
+from graphrun.callables.trace import trace as trace
 from graphrun.config import ConfigProto as ConfigProto
 from graphrun.config import GPUOptions as GPUOptions
 from graphrun.config import GraphOptions as GraphOptions
@@ -290,7 +293,6 @@ from graphrun.ops.matrices import matrix_band_part as matrix_band_part
 from graphrun.ops.matrices import matrix_diag as matrix_diag
 from graphrun.ops.matrices import matrix_diag_part as matrix_diag_part
 from graphrun.ops.matrices import matrix_set_diag as matrix_set_diag
-from graphrun.ops.matrices import trace as trace
 from graphrun.ops.moving import repeat as repeat
 from graphrun.ops.moving import reverse_sequence as reverse_sequence
 from graphrun.ops.moving import roll as roll

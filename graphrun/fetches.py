@@ -25,15 +25,25 @@ class FetchHandler:
         From the elements' values to a result in the form of `fetches`; operations give None.
     stay : bool
         Whether values are wanted on the device that computes them.
+    givens : mapping
+        Tensors that take the places of others.
+    key
+        What tells its plans from those of other fetches.
     """
 
-    __slots__ = ("elements", "assemble", "stay")
+    __slots__ = ("elements", "assemble", "stay", "givens", "key")
 
-    def __init__(self, graph: Graph, fetches: Any, stay: bool = False) -> None:
+    def __init__(
+        self, graph: Graph, fetches: Any, stay: bool = False, givens: Mapping[Tensor, Tensor] | None = None
+    ) -> None:
         places: dict[Element, int] = {}
         self.assemble = _visit(graph, fetches, places)
         self.elements = tuple(places)
         self.stay = stay
+        self.givens = dict(givens or {})
+        self.key: Any = self.elements
+        if stay or givens:
+            self.key = (self.elements, stay, tuple(self.givens.items()))
 
 
 def is_flat(fetches: Any) -> bool:

@@ -210,10 +210,10 @@ class Session:
                 tensors.append(t)
                 arrays.append(v)
                 shapes.append(v.shape if type(v) is np.ndarray else v.placed_shape)
-            signature: Any = (handler.elements, tuple(tensors), tuple(shapes))
+            signature = (handler.key, tuple(tensors), tuple(shapes))
         else:
             arrays = tensors = shapes = []
-            signature = (handler.elements, (), ())
+            signature = (handler.key, (), ())
         entry = self._plans.get(signature)
         if entry is None or entry.shape_version != self.graph.shape_version or entry.asked:
             entry = self._entry(signature, handler, tensors, arrays, entry)
@@ -244,13 +244,15 @@ class Session:
         3.0
         """
         self._check_open()
-        handler = FetchHandler(self.graph, fetches, stay=to_device)
-        tensors = [t if type(t) is Tensor else self._feed_key(t) for t in feed_list or ()]
+        return self._callable(FetchHandler(self.graph, fetches, stay=to_device), feed_list or ())
+
+    def _callable(self, handler: FetchHandler, feed_list: Sequence[Any]) -> Callable[..., Any]:
+        tensors = [t if type(t) is Tensor else self._feed_key(t) for t in feed_list]
         # Arrays of strings may hold str, so they are never taken as they are.
         dtypes = [_NEVER if t.dtype.is_string else t.dtype.numpy for t in tensors]
         count = len(tensors)
-        elements, fed = handler.elements, tuple(tensors)
-        assemble = self._assemble_on_devices(handler) if to_device else handler.assemble
+        fed = tuple(tensors)
+        assemble = self._assemble_on_devices(handler) if handler.stay else handler.assemble
         last: tuple[Any, Any] = (None, None)  # shapes and entry, set together for other threads
 
         def call(*values: Any) -> Any:
@@ -271,7 +273,7 @@ class Session:
                 shapes != last_shapes or self._closed
                 or entry.shape_version != self.graph.shape_version or entry.asked
             ):  # fmt: skip
-                signature: Any = (elements, fed, shapes, "stay") if to_device else (elements, fed, shapes)
+                signature = (handler.key, fed, shapes)
                 entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
                 last = (shapes, entry)
             if entry.is_first:
@@ -341,7 +343,7 @@ class Session:
         self._check_open()
         handler = FetchHandler(self.graph, fetches, stay=True)
         tensors, arrays = self._feeds(feed_dict)
-        signature = (*self._signature(handler, tensors, arrays), "stay")
+        signature = self._signature(handler, tensors, arrays)
         entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
         values = self._staged(entry, handler, tensors, arrays) if entry.is_first else entry.bound.run(arrays)
         return self._assemble_on_devices(handler)(values)
@@ -384,7 +386,7 @@ class Session:
 
     def _signature(self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]) -> Any:
         shapes = tuple([a.shape if type(a) is np.ndarray else a.placed_shape for a in arrays])
-        return handler.elements, tuple(tensors), shapes
+        return handler.key, tuple(tensors), shapes
 
     def _feeds(self, feed_dict: Mapping[Any, Any] | None) -> tuple[list[Tensor], list[Any]]:
         items = [] if feed_dict is None else list(feed_items(feed_dict))
@@ -463,7 +465,7 @@ class Session:
         resident = {t: a.device for t, a in zip(tensors, arrays, strict=True) if type(a) is DeviceArray}
         return compile_plan(
             handler.elements, feeds, state_spec, self._target(), found, observe, self._verify, resident,
-            handler.stay,
+            handler.stay, handler.givens,
         )  # fmt: skip
 
     def _compiled(

@@ -75,6 +75,7 @@ ROOMS = {
     "graphrun.compiler": "compiler",
     "graphrun.runtime": "runtime",
     "graphrun.session": "session",
+    "graphrun.callables": "callables",
     "graphrun.config": "session",
     "graphrun.feeds": "session",
     "graphrun.fetches": "session",
@@ -96,6 +97,8 @@ ARROWS = {
     "compiler": {"base", "records", "graph"},
     "runtime": {"base", "records", "compiler"},
     "session": {"base", "records", "graph", "compiler", "runtime"},
+    # What builds graphs and runs them.
+    "callables": {"base", "records", "graph", "ops", "gradients", "front", "compiler", "runtime", "session"},
     "public names": set(ROOMS.values()) - {"tools"},
     "tools": set(ROOMS.values()),
 }

@@ -58,6 +58,7 @@ def _compile_plan(
     check: bool = False,
     resident: Mapping[Tensor, str] | None = None,
     stay: bool = False,
+    givens: Mapping[Tensor, Tensor] | None = None,
 ) -> Plan:
     """Compile what `fetches` need, for the shapes of `feeds`.
 
@@ -80,6 +81,8 @@ def _compile_plan(
         The devices of fed device arrays.
     stay : bool
         Leave what is fetched on the device that computes it.
+    givens : mapping, optional
+        Tensors that take the places of others.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def _compile_plan(
         If shapes depend on data that must be computed first.
     """
     record = _Record(observe, check)
-    program, node_of = prune(fetches, [t for t, _ in feeds])
+    program, node_of = prune(fetches, [t for t, _ in feeds], givens)
     for (_, spec), (_, node) in zip(feeds, program.feeds, strict=True):
         node.specs = (spec,)
     for t, node in program.feeds:

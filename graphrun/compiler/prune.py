@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphrun.compiler.ir import FEED, Node, Program, Value
 from graphrun.errors import FeedError, FetchError, message
 from graphrun.graph.node import Operation, Tensor
+from graphrun.graph.traverse import topological_order
 from graphrun.shapes import format_shape
 
+Givens = Mapping[Tensor, Tensor]
 
-def reachable(fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]) -> list[Operation]:
-    """The operations that the fetches need, in the order in which they were made."""
+
+def reachable(
+    fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor], givens: Givens | None = None
+) -> list[Operation]:
+    """The operations that the fetches need, in an order in which they can run: that in which they were made.
+
+    With `givens`, values that take the places of others, that may be another one.
+    """
     fed = set(feeds)
-    stack = [f.op if isinstance(f, Tensor) else f for f in fetches if f not in fed]
+    givens = givens or {}
+    wanted = [givens.get(f, f) if isinstance(f, Tensor) else f for f in fetches]
+    stack = [f.op if isinstance(f, Tensor) else f for f in wanted if f not in fed]
     seen: set[Operation] = set()
     while stack:
         op = stack.pop()
@@ -21,15 +31,41 @@ def reachable(fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]) ->
         if op in seen or (op.opdef.name == "placeholder" and op.outputs[0] in fed):
             continue
         seen.add(op)
-        stack.extend(t.op for t in op.inputs if t not in fed and t.op not in seen)
+        inputs = [givens.get(t, t) for t in op.inputs] if givens else op.inputs
+        stack.extend(t.op for t in inputs if t not in fed and t.op not in seen)
         stack.extend(c for c in op.control_inputs if c not in seen)
-    return sorted(seen, key=lambda op: op.id)
+    found = sorted(seen, key=lambda op: op.id)
+    return _ordered(found, fed, givens) if givens else found
+
+
+def _ordered(found: list[Operation], fed: set[Tensor], givens: Givens) -> list[Operation]:
+    present = set(found)
+
+    def needed(op: Operation) -> list[Operation]:
+        inputs = [t.op for t in (givens.get(t, t) for t in op.inputs) if t not in fed]
+        return [n for n in (*inputs, *op.control_inputs) if n in present]
+
+    try:
+        return topological_order(found, needed)
+    except ValueError:
+        names = ", ".join(f"'{t.name}'" for t in givens)
+        site = next(iter(givens)).op.site
+        raise FeedError(
+            message(
+                f"what is given for {names} is computed from it",
+                site=site,
+                expected="givens that do not depend on what they replace",
+                fix="compute the given value from another placeholder",
+            )
+        ) from None
 
 
 def prune(
-    fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]
+    fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor], givens: Givens | None = None
 ) -> tuple[Program, dict[Operation, Node]]:
     """Return the program of what is fetched, still with reads and assigns, and the node of each operation.
+
+    `givens` are values that take the places of others.
 
     Raises
     ------
@@ -48,12 +84,13 @@ def prune(
         op = f.op if isinstance(f, Tensor) else f
         if op.region is not None:
             raise _inside_of_region(f)
-    add_operations(program, reachable(fetches, feeds), value_of, node_of)
+    givens = givens or {}
+    add_operations(program, reachable(fetches, feeds, givens), value_of, node_of, givens)
     # What is merely waited for, as the members of a group, is run too; writes are, as updates.
     waited_for = [c for op in node_of for c in op.control_inputs if not c.opdef.side_effect]
     run_only = dict.fromkeys([f for f in fetches if isinstance(f, Operation)] + waited_for)
     program.kept = [value_of[t] for op in run_only if op in node_of for t in op.outputs]
-    program.fetches = [value_of[f] if isinstance(f, Tensor) else None for f in fetches]
+    program.fetches = [value_of[givens.get(f, f)] if isinstance(f, Tensor) else None for f in fetches]
     return program, node_of
 
 
@@ -62,6 +99,7 @@ def add_operations(
     operations: Sequence[Operation],
     value_of: dict[Tensor, Value],
     node_of: dict[Operation, Node],
+    givens: Givens | None = None,
 ) -> None:
     """Add a node for each operation; `value_of` has what stands for tensors that are computed elsewhere."""
     for op in operations:
@@ -75,8 +113,9 @@ def add_operations(
                     fix=f"pass a value in the feed_dict of run: {{{op.name}: ...}}",
                 )
             )
+        inputs = [givens.get(t, t) for t in op.inputs] if givens else op.inputs
         node = Node(
-            op.opdef, [value_of[t] for t in op.inputs], op.attrs,
+            op.opdef, [value_of[t] for t in inputs], op.attrs,
             [t.spec for t in op.outputs], op, op.device, op.value_attrs,
         )  # fmt: skip
         node_of[op] = node
