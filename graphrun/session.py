@@ -37,7 +37,7 @@ from graphrun.graph.graph import Graph
 from graphrun.graph.node import Operation, Tensor
 from graphrun.runtime.device_array import DeviceArray, on_host, uploaded
 from graphrun.runtime.devices import get_device
-from graphrun.runtime.stages import Stage, compiled, remember, run_stages
+from graphrun.runtime.stages import Stage, compiled, remember, run_stages, with_followers
 from graphrun.runtime.store import Store
 from graphrun.runtime.targets import target
 from graphrun.shapes import format_shape, is_compatible
@@ -363,12 +363,17 @@ class Session:
     # -- plans --------------------------------------------------------------------------------
 
     def plan(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> Plan:
-        """The plan that `run` uses for these arguments, to be read: ``print(session.plan(loss, feeds))``."""
+        """The plan that `run` uses for these arguments, to be read: ``print(session.plan(loss, feeds))``.
+
+        Where data decide what is computed, as the predicate of a `cond` that is computed itself, it is the
+        first of several plans; those that have followed it in a run are shown too.
+        """
         self._check_open()
         handler = FetchHandler(self.graph, fetches)
         tensors, arrays = self._feeds(feed_dict)
         signature = self._signature(handler, tensors, arrays)
-        return self._entry(signature, handler, tensors, arrays, self._plans.get(signature)).bound.plan
+        entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
+        return with_followers(entry.stage)
 
     def passes(self, fetches: Any, feed_dict: Mapping[Any, Any] | None = None) -> dict[str, str]:
         """The program after each compiler pass, as text, by the pass's name."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphrun as gr
-from graphrun.compiler.plan import BindStep, DownloadStep, HostStep, KeepStep, UploadStep
+from graphrun.compiler.steps import BindStep, DownloadStep, HostStep, KeepStep, UploadStep
 from graphrun.device_names import runs_kernels
 from graphrun.errors import DTypeError, FeedError, GraphrunError, ShapeError
 from graphrun.runtime.device_array import DeviceArray
@@ -73,7 +73,7 @@ def test_a_loop_on_the_device_moves_nothing(device):
         kinds = {type(step) for step in plan.steps}
         assert not kinds & {UploadStep, DownloadStep, HostStep}, str(plan)
         assert kinds >= {BindStep, KeepStep}
-        assert "as a device array" in str(plan) and "a device array" in str(plan)
+        assert "which is on the device" in str(plan) and "which stays on the device" in str(plan)
         want = np.eye(64, dtype=np.float32)
         for _ in range(4):
             a = sess.fetch_to_device(y, {x: a})

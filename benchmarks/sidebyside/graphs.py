@@ -205,7 +205,7 @@ def _with_plan(run: SimpleRun, session: Any, fetches: Any, feeds: Any) -> Simple
     """Let a run of graphrun tell what its plan says."""
 
     def planned() -> Planned:
-        from graphrun.compiler.plan import size_bytes
+        from graphrun.compiler.steps import size_bytes
 
         plan = session.plan(fetches, feeds)
         states = sum(size_bytes(spec) for spec in plan.state_specs.values())

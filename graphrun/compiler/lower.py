@@ -26,7 +26,10 @@ from graphrun.compiler.loops import LOOP
 from graphrun.compiler.memory import Interval, assign_slots, host_peak_bytes
 from graphrun.compiler.packs import count_readers, lasting
 from graphrun.compiler.placement import Target
-from graphrun.compiler.plan import (
+from graphrun.compiler.plan import Plan
+from graphrun.compiler.rows import ROWS
+from graphrun.compiler.schedule import PURE_INPUTS, may_fail, schedule, without_conflicts
+from graphrun.compiler.steps import (
     BindStep,
     BufferInfo,
     CopyStep,
@@ -36,14 +39,11 @@ from graphrun.compiler.plan import (
     LaunchStep,
     Origin,
     Place,
-    Plan,
     UploadStep,
     places_of,
     resolved,
     size_bytes,
-)  # fmt: skip
-from graphrun.compiler.rows import ROWS
-from graphrun.compiler.schedule import PURE_INPUTS, may_fail, schedule, without_conflicts
+)
 from graphrun.compiler.views import only_renames, view_map
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.graph.descriptor import Kernel, Spec
@@ -205,6 +205,7 @@ class _Lowering:
         for _, node in program.feeds:
             r = self.new_register(node.specs[0])
             plan.feeds.append((r, node.specs[0]))
+            plan.labels[r] = node.name
             (self.residents if RESIDENT in node.attrs else self.registers)[node, 0] = r
         order = schedule(program)
         self.host_ahead = sum(may_fail(node) for node in order)
@@ -219,6 +220,9 @@ class _Lowering:
             else:
                 self._host(node)
         plan.fetches = [None if v is None else self._fetched(v) for v in program.fetches]
+        for register, v in zip(plan.fetches, program.fetches, strict=True):
+            if register is not None and v is not None:
+                plan.labels.setdefault(register, v[0].name)
         self._updates()
         plan.read_states = list(program.states)
         plan.state_specs = {k: n.specs[0] for k, n in program.states.items()}
@@ -279,14 +283,16 @@ class _Lowering:
         self._use(node)
         function: Any = node.op.numpy
         attrs = node.attrs
+        inner: tuple[tuple[str, Any], ...] = ()
         if node.op is LOOP:
             assert self.target.loops is not None, "nobody can run loops"
-            function, attrs = self.target.loops(node, self.target), {}
+            function, inner = self.target.loops(node, self.target)
+            attrs = {}
         assert function is not None, f"{node.op.name} should have been replaced"
         if rewrites := self._rewrites_its_state(node):
             rewrite: Any = node.op.rewrite
             function, inputs = functools.partial(rewrite, node.input_specs[0]), inputs[1:]
-        about = self.origin(node), node.specs, node.note, rewrites
+        about = self.origin(node), node.specs, node.note, inner, rewrites
         self.plan.steps.append(HostStep(function, inputs, tuple(outputs), attrs, *about))
 
     def _rewrites_its_state(self, node: Node) -> bool:
@@ -442,7 +448,8 @@ class _Lowering:
             self.plan.steps.append(
                 LaunchStep(
                     node.device, launch.name, args, launch.global_size, launch.local_size,
-                    self.origin(node), launch.label, read, written, launch.flops, once,
+                    self.origin(node), launch.label, read, written, launch.flops,
+                    tuple(k for k, _ in launch.args), once,
                 )
             )  # fmt: skip
 

@@ -12,7 +12,8 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphrun.compiler.plan import DownloadStep, HostStep, Plan, UploadStep, size_bytes
+from graphrun.compiler.plan import Plan
+from graphrun.compiler.steps import DownloadStep, HostStep, UploadStep, size_bytes
 from graphrun.graph.descriptor import Spec
 
 

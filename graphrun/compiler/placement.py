@@ -45,7 +45,7 @@ class Target:
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
     blocked: Mapping[str, Container[str]] = field(default_factory=lambda: defaultdict(frozenset))
-    loops: Callable[[Node, Target], Callable[..., Any]] | None = field(
+    loops: Callable[[Node, Target], tuple[Callable[..., Any], Any]] | None = field(
         default=None, compare=False, repr=False
     )
     obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program
-from graphrun.compiler.plan import CopyStep, Place, Step
+from graphrun.compiler.steps import CopyStep, Place, Step
 from graphrun.device_names import runs_kernels
 from graphrun.graph.traverse import topological_order
 

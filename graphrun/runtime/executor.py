@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.plan import Origin, Plan
+from graphrun.compiler.plan import Plan
 from graphrun.compiler.state import uninitialized
+from graphrun.compiler.steps import Origin
 from graphrun.errors import ExecutionError, GraphrunError, OpError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked

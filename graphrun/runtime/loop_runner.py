@@ -60,6 +60,16 @@ class LoopRunner:
         )
         self._capacity = repeated.count or FIRST_CAPACITY
 
+    def plans(self, specs: Sequence[Spec]) -> tuple[tuple[str, Plan], ...]:
+        """The plans for inputs of these shapes, each with what it does."""
+        found = []
+        if self._repeated.count is None:
+            found.append(("before the first iteration", self._staged(specs, True).bound.plan))
+            title = "each iteration, until the last value is false"
+        else:
+            title = f"each of {self._repeated.count} iterations"
+        return (*found, (title, self._staged(specs, False).bound.plan))
+
     def __call__(self, *inputs: Any) -> Any:
         with self._lock:
             return self._run([np.asarray(v) for v in inputs])
@@ -113,15 +123,19 @@ class LoopRunner:
 
     def _stage(self, specs: Sequence[Spec], test: bool) -> tuple[Any, ...]:
         """Run the test, or an iteration."""
+        stage = self._staged(specs, test)
+        if not stage.is_first:
+            return stage.bound.run(())
+        with self._store.lock:
+            return run_stages(stage, (), lambda found: self._compiled(specs, test, found), MAX_PLANS)
+
+    def _staged(self, specs: Sequence[Spec], test: bool) -> Stage:
         key = (test, tuple(s.shape for s in specs), self._capacity if self._stacked else None)
         stage = self._stages.get(key)
         if stage is None:
             stage = self._compiled(specs, test, Found())
             remember(self._stages, key, stage, MAX_PLANS)
-        if not stage.is_first:
-            return stage.bound.run(())
-        with self._store.lock:
-            return run_stages(stage, (), lambda found: self._compiled(specs, test, found), MAX_PLANS)
+        return stage
 
     def _compiled(self, specs: Sequence[Spec], test: bool, found: Found) -> Stage:
         def compile(found: Found) -> Plan:

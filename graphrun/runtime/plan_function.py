@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.compiler.plan import (
+from graphrun.compiler.plan import Plan
+from graphrun.compiler.steps import (
     BindStep,
     CopyStep,
     DownloadStep,
     HostStep,
     KeepStep,
     LaunchStep,
-    Plan,
     UploadStep,
-)  # fmt: skip
+)
 from graphrun.runtime.device_array import DeviceMemory
 from graphrun.runtime.results import Owner, ResultMemory
 from graphrun.runtime.store import Cell

@@ -10,11 +10,13 @@ import numpy as np
 
 from graphrun.compiler.pipeline import Split
 from graphrun.compiler.plan import Plan
+from graphrun.compiler.show import described
 from graphrun.compiler.specialize import Found, Place
 from graphrun.dtypes import as_dtype
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.executor import BoundPlan
 from graphrun.runtime.store import Store
+from graphrun.shapes import format_shape
 
 Compile = Callable[[Found], Plan]
 
@@ -45,7 +47,23 @@ def compiled(compile: Compile, found: Found, store: Store, devices: Callable[[st
         plan = compile(found)
     except Split as split:
         plan, values, results = split.plan, split.values, split.results
+    fetched = [plan.labels.get(r, "a value") for r in plan.fetches if r is not None]
+    plan.asks = [*fetched[: len(values)], *(f"the shape of {n}" for n in fetched[len(values) :])]
+    if not (values or results):
+        plan.asks = []
     return Stage(BoundPlan(plan, store, devices), found, values, results)
+
+
+def with_followers(stage: Stage) -> Plan:
+    """The plan of a stage, which tells of those that followed it so far."""
+    plan = stage.bound.plan
+    plan.followers = []
+    for follower in list(stage.followers.values()):
+        values = [follower.found.values[place] for place in stage.values]
+        shapes = [format_shape(follower.found.results[place].shape) for place in stage.results]
+        found = described(list(zip(plan.asks, [*values, *shapes], strict=False)))
+        plan.followers.append((found, with_followers(follower)))
+    return plan
 
 
 def run_stages(

@@ -52,5 +52,7 @@ class _Blocked(dict[str, Any]):
         return self[name]
 
 
-def _loop_runner(node: Node, target: Target) -> LoopRunner:
-    return LoopRunner(node.attrs["repeat"], target, get_device, f"{node.op.name} '{node.name}'", node.site)
+def _loop_runner(node: Node, target: Target) -> tuple[LoopRunner, Any]:
+    where = f"{node.op.name} '{node.name}'"
+    runner = LoopRunner(node.attrs["repeat"], target, get_device, where, node.site)
+    return runner, runner.plans(node.input_specs)

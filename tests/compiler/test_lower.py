@@ -11,15 +11,9 @@ from compiler.run_plan import STYLES, compile_for, new_store, run_plan, target, 
 
 import graphrun as gr
 from graphrun.compiler.placement import place
-from graphrun.compiler.plan import (
-    CopyStep,
-    DownloadStep,
-    HostStep,
-    LaunchStep,
-    Plan,
-    UploadStep,
-)
+from graphrun.compiler.plan import Plan
 from graphrun.compiler.schedule import schedule
+from graphrun.compiler.steps import CopyStep, DownloadStep, HostStep, LaunchStep, UploadStep
 from graphrun.errors import ExecutionError
 from graphrun.graph.apply import apply
 from graphrun.graph.descriptor import Spec

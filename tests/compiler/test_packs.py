@@ -9,7 +9,8 @@ import pytest
 from compiler.run_plan import compile_for, new_store
 
 import graphrun as gr
-from graphrun.compiler.plan import LaunchStep, Plan
+from graphrun.compiler.plan import Plan
+from graphrun.compiler.steps import LaunchStep
 from graphrun.errors import GraphrunError
 from graphrun.runtime.devices import get_device
 from graphrun.runtime.executor import BoundPlan
