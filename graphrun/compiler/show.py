@@ -134,9 +134,9 @@ def _launch(step: LaunchStep) -> str:
     once = ", once" if step.once is not None else ""
     size = " x ".join(str(n) for n in step.global_size)
     target = outs or ", ".join(f"b{p.buffer}" for p in (*places["pack"], *places["scratch"]))
-    return (
-        f"{target} = {step.label}({ins}){using if outs else ''} over {size}{once}  # {_origin(step.origin)}"
-    )
+    moved = f"{step.read_bytes + step.written_bytes:,} bytes"
+    what = f"{step.label}({ins}){using if outs else ''} over {size}{once}, {moved}"
+    return f"{target} = {what}  # {_origin(step.origin)}"
 
 
 def _attributes(attrs: Mapping[str, Any]) -> list[str]:

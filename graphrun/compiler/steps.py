@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.errors import format_site
 from graphrun.graph.descriptor import Spec
 from graphrun.shapes import num_elements
 
@@ -23,6 +24,10 @@ class Origin:
     op: str
     name: str
     site: tuple[str, int] | None
+
+    def __str__(self) -> str:
+        line = format_site(self.site)
+        return f"{self.op} '{self.name}'" + (f" {line}" if line else "")
 
 
 @dataclass(frozen=True)
