@@ -439,9 +439,12 @@ class _Lowering:
     ) -> None:  # fmt: skip
         if outs and not any(num_elements(p.spec.shape) for p in outs):
             return  # nothing to write
+        lent = {p.buffer for p in ins}  # an output that lies in one of these is written over it
         where = {"in": ins, "out": outs, "scratch": scratch, "pack": packs}
         for launch in launches:
             args = tuple(("buffer", where[k][v]) if k in where else (k, v) for k, v in launch.args)
+            over = [k == "out" and outs[v].buffer in lent for k, v in launch.args]
+            roles = tuple("inout" if o else k for o, (k, _) in zip(over, launch.args, strict=True))
             self.texts.setdefault(node.device, []).append(launch.text)
             read = sum(where[k][v].size_bytes for k, v in launch.args if k == "in")
             written = sum(where[k][v].size_bytes for k, v in launch.args if k == "out")
@@ -449,7 +452,7 @@ class _Lowering:
                 LaunchStep(
                     node.device, launch.name, args, launch.global_size, launch.local_size,
                     self.origin(node), launch.label, read, written, launch.flops,
-                    tuple(k for k, _ in launch.args), once,
+                    roles, once,
                 )
             )  # fmt: skip
 

@@ -126,9 +126,10 @@ def _launch(step: LaunchStep) -> str:
     places: dict[str, list[Any]] = {"in": [], "out": [], "scratch": [], "pack": []}
     for (kind, value), role in zip(step.args, roles, strict=True):
         if kind == "buffer":
-            places[role].append(value)
+            for r in ("in", "out") if role == "inout" else (role,):
+                places[r].append(value)
     outs = ", ".join(f"b{p.buffer} {_spec(p.spec)}" for p in places["out"])
-    ins = ", ".join(f"b{p.buffer}" for p in places["in"])
+    ins = ", ".join(dict.fromkeys(f"b{p.buffer}" for p in places["in"]))
     others = sorted({p.buffer for role in ("scratch", "pack") for p in places[role]})
     using = f" using {', '.join(f'b{n}' for n in others)}" if others else ""
     once = ", once" if step.once is not None else ""

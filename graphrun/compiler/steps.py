@@ -139,8 +139,8 @@ class LaunchStep:
     """A kernel of the plan's program runs.
 
     `args` holds ``("buffer", Place)``, passed as pointer and offset, and ``(ctype, number)`` for scalars;
-    `roles` says of each what it is for: ``"in"``, ``"out"``, ``"scratch"``, ``"pack"``, or the C type of a
-    scalar.
+    `roles` says of each what it is for: ``"in"``, ``"out"``, ``"inout"`` where an output is written over an
+    input, ``"scratch"``, ``"pack"``, or the C type of a scalar.
     """
 
     device: str

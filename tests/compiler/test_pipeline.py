@@ -181,7 +181,7 @@ def test_text_of_a_plan() -> None:
     assert any("(on the host: it has no OpenCL kernel)" in line and "RandomShuffle" in line for line in lines)
     assert any(line.startswith("peak  cpu:0: ") and line.endswith(" bytes") for line in lines)
     assert any(line.startswith("peak  null:0: ") for line in lines)
-    assert lines[-1].startswith("sum   null:0: 1 launch of 1 kernel, ")
+    assert lines[-1].startswith("sum   null:0: 3 launches of 3 kernels, ")
 
 
 def test_each_pass_can_be_read() -> None:
