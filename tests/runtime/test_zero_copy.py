@@ -35,7 +35,8 @@ def sess(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         capabilities = dataclasses.replace(opened.capabilities, zero_copy=False)
         report = dataclasses.replace(opened.report, capabilities=capabilities)
         apart = OpenCLDevice(report, opened._handle)
-        monkeypatch.setattr("graphrun.session.get_device", lambda name: apart)
+        for user in ("graphrun.session", "graphrun.runtime.targets"):
+            monkeypatch.setattr(f"{user}.get_device", lambda name: apart)
     with gr.Session(device="opencl:0", verify=True) as session:
         session.shared = request.param  # type: ignore[attr-defined]
         yield session
