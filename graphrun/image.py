@@ -5,6 +5,7 @@
 [1, 4, 6, 3]
 """
 
+from graphrun.ops.image_boxes import sample_distorted_bounding_box as sample_distorted_bounding_box
 from graphrun.ops.image_color import adjust_brightness as adjust_brightness
 from graphrun.ops.image_color import adjust_contrast as adjust_contrast
 from graphrun.ops.image_color import adjust_gamma as adjust_gamma

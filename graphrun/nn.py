@@ -64,6 +64,8 @@ from graphrun.ops.elementwise import softplus as softplus
 from graphrun.ops.elementwise import tanh as tanh
 from graphrun.ops.lrn import local_response_normalization as local_response_normalization
 from graphrun.ops.lrn import lrn as lrn
+from graphrun.ops.morphology import dilation2d as dilation2d
+from graphrun.ops.morphology import erosion2d as erosion2d
 from graphrun.ops.nn import bias_add as bias_add
 from graphrun.ops.nn import crelu as crelu
 from graphrun.ops.nn import dropout as dropout

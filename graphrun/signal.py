@@ -5,7 +5,20 @@
 [3, 5]
 """
 
-from graphrun.ops.complex import fft, fft2d, fft3d, ifft, ifft2d, ifft3d, irfft, irfft2d, rfft, rfft2d
+from graphrun.ops.complex import (
+    fft,
+    fft2d,
+    fft3d,
+    ifft,
+    ifft2d,
+    ifft3d,
+    irfft,
+    irfft2d,
+    irfft3d,
+    rfft,
+    rfft2d,
+    rfft3d,
+)
 
 __all__ = [
     "fft",
@@ -16,6 +29,8 @@ __all__ = [
     "ifft3d",
     "irfft",
     "irfft2d",
+    "irfft3d",
     "rfft",
     "rfft2d",
+    "rfft3d",
 ]

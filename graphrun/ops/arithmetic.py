@@ -77,7 +77,10 @@ def _mod_gradient(quotient: Callable[[Any, Any], Tensor]) -> Callable[..., tuple
 
 
 def _truncated(a: Any, b: Any) -> Any:
-    if np.asarray(a).dtype.kind == "f":
+    kind = np.asarray(a).dtype
+    if kind == np.float16:  # a quotient rounded to float16 may be a whole number that it does not reach
+        return np.trunc(np.divide(a, b, dtype=np.float32)).astype(kind)
+    if kind.kind == "f":
         return np.trunc(np.divide(a, b))
     quotient = np.floor_divide(a, b)
     # floor_divide rounds down; one up where the signs differ and something is left.

@@ -278,3 +278,4 @@ def _inverse_real_transform(count: int, label: str) -> Any:
 
 rfft, irfft = _real_transform(1, "RFFT"), _inverse_real_transform(1, "IRFFT")
 rfft2d, irfft2d = _real_transform(2, "RFFT2D"), _inverse_real_transform(2, "IRFFT2D")
+rfft3d, irfft3d = _real_transform(3, "RFFT3D"), _inverse_real_transform(3, "IRFFT3D")

@@ -362,6 +362,7 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int |
     from graphrun.ops.compare import where
     from graphrun.ops.indexing import getitem
     from graphrun.ops.joining import concat
+    from graphrun.ops.masks import fitting_mask
     from graphrun.ops.reshape import reshape
 
     x, m = convert_to_tensor(tensor), convert_to_tensor(mask)
@@ -396,7 +397,7 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int |
                     expected="an axis from the front")
         )  # fmt: skip
     with x.graph.name_scope(name):
-        places = getitem(where(reshape(m, (-1,))), (slice(None), 0))
+        places = getitem(where(reshape(fitting_mask(m, x, at), (-1,))), (slice(None), 0))
         if count > 1:
             dims = shape_attr(x)
             if isinstance(dims, tuple):

@@ -23,15 +23,19 @@ def _igamma_slope(op: Operation) -> Tensor:
     return exp((a - 1.0) * log(x) - x - lgamma(a))
 
 
+igamma_grad_a = binary(
+    "igamma_grad_a", numpy=host.igamma_grad_a, opencl=None, kind="floating", node_name="IgammaGradA",
+    gradient=None, doc="The derivative of `igamma` by `a`; it has no derivatives itself.",
+)  # fmt: skip
 igamma = binary(
     "igamma", numpy=host.igamma, opencl=None, kind="floating", node_name="Igamma",
-    gradient=lambda op, dy: (None, dy * _igamma_slope(op)),
-    doc="The lower incomplete gamma function of `x`, divided by gamma(`a`); no gradient flows to `a`.",
+    gradient=lambda op, dy: (dy * igamma_grad_a(*op.inputs), dy * _igamma_slope(op)),
+    doc="The lower incomplete gamma function of `x`, divided by gamma(`a`).",
 )  # fmt: skip
 igammac = binary(
     "igammac", numpy=host.igammac, opencl=None, kind="floating", node_name="Igammac",
-    gradient=lambda op, dy: (None, -dy * _igamma_slope(op)),
-    doc="The upper incomplete gamma function of `x`, divided by gamma(`a`); no gradient flows to `a`.",
+    gradient=lambda op, dy: (-dy * igamma_grad_a(*op.inputs), -dy * _igamma_slope(op)),
+    doc="The upper incomplete gamma function of `x`, divided by gamma(`a`).",
 )  # fmt: skip
 zeta = binary(
     "zeta", numpy=host.zeta, opencl=None, kind="floating", node_name="Zeta",

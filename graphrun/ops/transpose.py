@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.errors import RuleError
+from graphrun.errors import InvalidArgumentError, RuleError
 from graphrun.graph.apply import apply, convert_to_tensor, partial_value
-from graphrun.graph.descriptor import AffineMap, Index, Spec, View
+from graphrun.graph.descriptor import AffineMap, Spec, View
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.ops.attributes import attr_value, dims_of, ints, known_ints, require_rank
@@ -135,7 +135,11 @@ def _invert_rule(x: Spec) -> tuple[Spec]:
 
 def _invert_numpy(x: np.ndarray) -> np.ndarray:
     if not np.array_equal(np.sort(x), np.arange(x.size)):
-        raise RuleError(f"{x.tolist()} is no permutation", expected=f"each of 0 ... {x.size - 1} once")
+        shown = x.tolist() if x.size <= 10 else f"{x[:10].tolist()[:-1]}, ..."
+        raise RuleError(
+            f"{shown} is no permutation", expected=f"each of 0 ... {x.size - 1} once",
+            kind=InvalidArgumentError,
+        )  # fmt: skip
     result = np.empty_like(x)
     result[x] = np.arange(x.size, dtype=x.dtype)
     return result
@@ -151,10 +155,7 @@ def _invert_partial(op: Operation) -> Any:
 invert_permutation_op = register(
     OpDef(
         "invert_permutation", _invert_rule, _invert_numpy,
-        Index(
-            lambda specs, out, attrs: f"r = 0; for (long j = 0; j < {dims_of(out)[0]}L; j++) "
-            "if ((long)LOAD0(j) == c0) r = j;"
-        ),
+        None,  # on the host, which tells what is no permutation
         no_gradient, partial=_invert_partial, node_name="InvertPermutation", input_names=("x",),
     )
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cases import Case, case, cases, fixed, floats, ints
+from cases import Case, bools, case, cases, fixed, floats, ints
 from graphrun import dtypes
 from graphrun.graph.opdef import Constant
 
@@ -120,9 +120,12 @@ CASES: list[Case] = [
     case("transpose", [(3,)], {"perm": (0,)}),
     case("transpose", [(2, 0, 3)], {"perm": (2, 1, 0)}, gradient=False),
     case("transpose", [(67, 131)], {"perm": (1, 0)}, gradient=False),
-    case("invert_permutation", [fixed([3, 1, 0, 2], "int32")],
+    case("fitting_mask", [bools((3,))], {"dims": (2, 3, 4), "axis": 1}),
+    case("fitting_mask", [bools((3, 4))], {"dims": (2, 3, 4), "axis": 1}),
+    case("fitting_mask", [bools((2,))], {"dims": (3,), "axis": 0}),
+    case("invert_permutation", [fixed([3, 1, 0, 2], "int32")], host_ok=True,
          expected=lambda x: np.argsort(x).astype(x.dtype)),
-    case("invert_permutation", [fixed([1, 0], "int64")]),
+    case("invert_permutation", [fixed([1, 0], "int64")], host_ok=True),
     *cases("reverse", [(3, 4)], {"axis": (0, 1)}, dtypes=NARROW, expected=lambda x: x[::-1, ::-1]),
     case("reverse", [(3, 4)], {"axis": (-1,)}),
     case("reverse", [(3, 4)], {"axis": ()}),

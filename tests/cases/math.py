@@ -231,6 +231,9 @@ _ARITHMETIC: list[Case] = [
     ],
     *[special(op, 2) for op in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "floordiv")],
     *[special(op, 2) for op in ("squared_difference", "floormod", "truncatediv", "truncatemod")],
+    *[special(op, 2, "float16") for op in ("floordiv", "truncatediv", "truncatemod")],
+    # Quotients that float16 would round up to a whole number.
+    case("truncatediv", [fixed([1023.5, 2047.0, -4094.0]), fixed([1.001, 1.0005, 2.001])], dtype="float16"),
     *_binary("divide", (0.5, 2)),
     *_binary("maximum"),
     *_binary("minimum"),

@@ -39,8 +39,16 @@ def inverted(function: Any, values: Any) -> Any:
     return np.array(found)
 
 
+def _slope_at_1(x: float) -> float:
+    """The derivative of P(a, x) by a, at a = 1: by the midpoint rule, in the logarithm of t."""
+    n = 200_000
+    u = -60 + (math.log(x) + 60) * (np.arange(n) + 0.5) / n
+    inner = float((u * np.exp(u - np.exp(u))).sum() * (math.log(x) + 60) / n)
+    return inner + 0.5772156649015329 * (1 - math.exp(-x))
+
+
 def partly(op: str, inputs: Any, **more: Any) -> Case:
-    """No gradient flows to the first argument: see tests/ops/test_special.py."""
+    """Without gradients, which flow to some arguments only: see tests/ops/test_special.py."""
     return case(op, inputs, gradient=False, host_ok=True, **more)
 
 
@@ -51,6 +59,14 @@ CASES: list[Case] = [
     partly("igamma", [np.array([0.5, -1, 2, 2, 0], np.float32), np.array([0, 1, -1, np.inf, 1], np.float32)],
          label="limits",
          expected=lambda a, x: np.array([0, np.nan, np.nan, 1, np.nan])),
+    *(case(op, [floats((3, 4), 0.3, 8), floats((3, 4), 0.1, 12)], dtype="float64", host_ok=True,
+           second_order=False) for op in ("igamma", "igammac")),
+    partly("igamma_grad_a", [np.array([2, 2, 0, -1, 2], np.float32),
+                             np.array([0, np.inf, 1, 1, -1], np.float32)],
+           expected=lambda a, x: np.array([0, 0, np.nan, np.nan, np.nan]), label="edges"),
+    # P(1, x) is 1 - exp(-x); by a: the integral of log(t) exp(-t) and digamma(1) = -0.5772...
+    partly("igamma_grad_a", [np.array([1.0, 1.0, 1.0]), np.array([0.5, 2.0, 9.0])], dtype="float64",
+           expected=lambda a, x: np.array([_slope_at_1(t) for t in x]), label="whole", tolerance=1e4),
     partly("betainc", [np.array([1, 2, 5, 3.0]), np.array([1, 3, 2, 7.0]), np.array([0.3, 0.5, 0.9, 0.1])],
          dtype="float64", expected=beta_sum, label="whole"),
     partly("betainc", [floats((3, 1), 0.5, 3), floats((2,), 0.5, 3), floats((3, 2), 0.1, 0.9)]),

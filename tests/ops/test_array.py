@@ -10,7 +10,7 @@ from gradcheck import check_gradients
 from interpreter import evaluate
 
 import graphrun as gr
-from graphrun.errors import DTypeError, ExecutionError, GraphError, RuleError, ShapeError
+from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError
 from graphrun.ops.array import boolean_mask
 
 
@@ -349,8 +349,27 @@ def test_embedding_lookup() -> None:
     np.testing.assert_array_equal(evaluate(gr.nn.embedding_lookup([v], [2])), a[[2]])
     short = evaluate(gr.nn.embedding_lookup(v, [0, 4], max_norm=3.0))
     np.testing.assert_allclose(np.linalg.norm(short, axis=1), [np.hypot(1, 2), 3.0], rtol=1e-6)
-    with pytest.raises(GraphError, match="an embedding in 2 parts"):
-        gr.nn.embedding_lookup([v, v], [0])
+
+
+@pytest.mark.parametrize("strategy", ["mod", "div"])
+def test_embedding_in_parts(device: str, strategy: str) -> None:
+    a = array((7, 2)) + 1
+    parts = [a[k::3] for k in range(3)] if strategy == "mod" else [a[:3], a[3:5], a[5:]]
+    tables = [gr.placeholder(gr.float32, p.shape) for p in parts]
+    ids = gr.placeholder(gr.int64, (None, None))
+    y = gr.nn.embedding_lookup(tables, ids, strategy, max_norm=9.0)
+    plain = gr.nn.embedding_lookup(tables, ids, strategy)
+    gradients = [gr.convert_to_tensor(g) for g in gr.gradients(plain, tables)]
+    with gr.Session(device=device) as session:
+        feed = {**dict(zip(tables, parts, strict=True)), ids: [[6, 0, 2], [3, 6, 4]]}
+        found, *slopes = session.run([y, *gradients], feed)
+    rows = a[[[6, 0, 2], [3, 6, 4]]]
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    np.testing.assert_allclose(found, rows * 9 / np.maximum(norms, 9), rtol=1e-6)
+    counts = np.array([1, 0, 1, 1, 1, 0, 2])
+    cut = [counts[k::3] for k in range(3)] if strategy == "mod" else [counts[:3], counts[3:5], counts[5:]]
+    for slope, expected in zip(slopes, cut, strict=True):
+        assert slope[:, 0].tolist() == expected.tolist()
 
 
 def test_gradient_of_gather_adds_up() -> None:
@@ -423,3 +442,29 @@ def test_dtypes_must_be_equal() -> None:
         gr.zeros(gr.placeholder(gr.float32, (2,)))
     with pytest.raises(DTypeError, match=r"6\.0 in shape(.|\n)*use // where /"):
         gr.reshape(gr.zeros([6]), [12 / 2])
+
+
+@pytest.mark.parametrize("known", ["neither", "data", "mask"])
+def test_a_mask_that_is_longer_than_the_data_is_told(device: str, known: str) -> None:
+    x = gr.placeholder(gr.float32, (3, 2) if known == "data" else (None, 2))
+    mask = gr.placeholder(gr.bool, (4,) if known == "mask" else (None,))
+    y = gr.boolean_mask(x, mask)
+    text = r"the mask has shape \(4,\), the masked dimensions \(3,\)"
+    with gr.Session(device=device) as session:
+        with pytest.raises(gr.errors.InvalidArgumentError, match=text):
+            session.run(y, {x: np.ones((3, 2)), mask: [True, False, True, True]})
+        if known != "data":
+            assert session.run(y, {x: np.ones((4, 2)), mask: [True, False, True, True]}).shape == (3, 2)
+        if known != "mask":
+            assert session.run(y, {x: np.ones((3, 2)), mask: [True, False, True]}).shape == (2, 2)
+
+
+def test_what_is_no_permutation_is_told(device: str) -> None:
+    x = gr.placeholder(gr.int32, (None,))
+    y = gr.invert_permutation(x) + 0
+    with gr.Session(device=device) as session:
+        for wrong in ([0, 0, 1], [1, 2, 3], [-1, 0, 1]):
+            text = r"is no permutation\n(.|\n)*each of 0 ... 2"
+            with pytest.raises(gr.errors.InvalidArgumentError, match=text):
+                session.run(y, {x: wrong})
+        assert session.run(y, {x: [2, 0, 1]}).tolist() == [1, 2, 0]

@@ -131,4 +131,19 @@ NORMALIZATION = [
     for scale in (True, False)
 ]  # fmt: skip
 
-ROWS: list[Row] = [*SAMPLED, *CTC, *NORMALIZATION]
+MORPHOLOGY = [
+    *(row(f"nn.{name}", floats(2, 6, 5, 3), floats(2, 3, 3), label=padding,
+          call=lambda tf, x, k, n=name, p=padding: getattr(tf.nn, n)(x, k, [1, 2, 1, 1], [1, 1, 2, 1], p))
+      for name in ("dilation2d", "erosion2d") for padding in ("SAME", "VALID")),
+    row("signal.irfft3d", floats(2, 3, 4), floats(2, 3, 4), factor=10, gradient=False, names=False,
+        shapes=False, why="one operation there, which forgets the length",
+        call=lambda tf, a, b: tf.signal.irfft3d(tf.complex(a, b))),
+    row("signal.rfft3d", floats(2, 3, 4), factor=10, gradient=False, names=False, shapes=False,
+        why="one operation there", call=lambda tf, a: tf.abs(tf.signal.rfft3d(a))),
+    row("image.sample_distorted_bounding_box", floats(1, 2, 4, low=0, high=1), gradient=False,
+        label="the whole image",
+        call=lambda tf, b: tf.image.sample_distorted_bounding_box(
+            [40, 60, 3], b * 0.0, area_range=[0.9, 0.9001], min_object_covered=1.0)),
+]  # fmt: skip
+
+ROWS: list[Row] = [*SAMPLED, *CTC, *NORMALIZATION, *MORPHOLOGY]
