@@ -19,9 +19,9 @@ from graphrun.ops.arithmetic import add
 from graphrun.ops.attributes import attr_value, dims_of, shape_attr
 from graphrun.ops.convert import cast
 from graphrun.ops.families import require_same_dtype
-from graphrun.ops.fill import broadcast_to, zeros_like
+from graphrun.ops.fill import broadcast_to, ones_like, shape, zeros_like
 from graphrun.ops.indexing import read_key
-from graphrun.ops.joining import stack
+from graphrun.ops.joining import concat, stack
 from graphrun.ops.reduce import sum_to_shape
 from graphrun.ops.reshape import reshape
 from graphrun.ops.scatter import scatter_nd_update
@@ -136,11 +136,14 @@ def _assign_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, Tensor]:
     attrs = {key: attr_value(op, key) for key in _BOUNDS}
     attrs.update({m: op.attrs[m] for m in MASKS})
     taken = apply("strided_slice", (dy,), attrs)
-    dims, rank, inner = shape_attr(value), value._shape, taken._shape
-    # Dimensions of 1 in front of the slice's: NumPy lets them pass, and so does TensorFlow.
-    surplus = len(rank) - len(inner) if rank is not None and inner is not None else 0
-    d_value = sum_to_shape(taken, dims[surplus:] if surplus > 0 else dims)
-    d_value = reshape(d_value, dims) if surplus > 0 else d_value
+    dims, inner = shape_attr(value), shape_attr(taken)
+    # Dimensions of 1 may stand in front of the slice's: NumPy lets them pass, and so does TensorFlow.
+    if value._shape is None or taken._shape is None:
+        taken = reshape(taken, concat([ones_like(shape(value)), shape(taken)], 0))
+    elif len(value._shape) > len(taken._shape):
+        front = (1,) * (len(value._shape) - len(taken._shape))
+        taken = reshape(taken, concat([constant(front), inner], 0))
+    d_value = sum_to_shape(taken, dims)
     return apply(slice_assigned_op, (dy, zeros_like(value)), attrs), d_value
 
 
@@ -214,27 +217,27 @@ def _assign_at(
                 fix="use gr.scatter_nd_update(v, indices, updates)",
             )
         )  # fmt: skip
-    shape = tuple(n or 0 for n in dims or ())
+    sizes = tuple(n or 0 for n in dims or ())
     items = len(attrs["begin"])
     named = [i for i in range(items) if not (attrs["ellipsis_mask"] | attrs["new_axis_mask"]) >> i & 1]
-    if len(named) > len(shape):
+    if len(named) > len(sizes):
         raise ShapeError(
-            message(f"{len(named)} indices for rank {len(shape)}", where="assign", site=user_site())
+            message(f"{len(named)} indices for rank {len(sizes)}", where="assign", site=user_site())
         )
-    skipped = len(shape) - len(named)
+    skipped = len(sizes) - len(named)
     before = (1 << items) if not attrs["ellipsis_mask"] else attrs["ellipsis_mask"]
     axis_of = {i: k + (skipped if 1 << i > before else 0) for k, i in enumerate(named)}
     # Index 0 stands for each tensor, whose value is then added to the coordinates.
-    one, offsets = dict(attrs), [constant(0)] * len(shape)
+    one, offsets = dict(attrs), [constant(0)] * len(sizes)
     begin = list(attrs["begin"])
     for position, index in picks:
         begin[position] = 0
         one["shrink_axis_mask"] |= 1 << position
         axis = axis_of[position]
         at = cast(index, dtypes.int32)
-        offsets[axis] = at + cast(at < 0, dtypes.int32) * shape[axis]
+        offsets[axis] = at + cast(at < 0, dtypes.int32) * sizes[axis]
     one["begin"] = tuple(begin)
-    inner = slice_shape(shape, one)
+    inner = slice_shape(sizes, one)
     if not _fits(value._shape, inner):
         raise ShapeError(
             message(
@@ -243,12 +246,12 @@ def _assign_at(
                 expected=f"a value of shape {format_shape(inner)}, or one that broadcasts to it",
             )
         )  # fmt: skip
-    axes = [a for a in slice_axes(shape, one) if a is not NEW_AXIS]
-    ranges = _ranges(axes, shape, max(axis_of[p] for p, _ in picks) + 1)
+    axes = [a for a in slice_axes(sizes, one) if a is not NEW_AXIS]
+    ranges = _ranges(axes, sizes, max(axis_of[p] for p, _ in picks) + 1)
     rows, depth = _coordinates(ranges), len(ranges)
     if value._shape is not None and len(value._shape) > len(inner or ()):
         value = reshape(value, value._shape[len(value._shape) - len(inner or ()) :])
-    updates = reshape(broadcast_to(value, inner), (len(rows), *shape[depth:]))
+    updates = reshape(broadcast_to(value, inner), (len(rows), *sizes[depth:]))
     places = add(constant(rows), stack(offsets[:depth]))
     result: Tensor = scatter_nd_update(variable, places, updates, name=name)
     return result
