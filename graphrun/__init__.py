@@ -187,6 +187,7 @@ from graphrun.ops.complex import ifft2d as ifft2d
 from graphrun.ops.complex import ifft3d as ifft3d
 from graphrun.ops.complex import imag as imag
 from graphrun.ops.complex import real as real
+from graphrun.ops.counting import count_up_to as count_up_to
 from graphrun.ops.custom import OpenCLKernel as OpenCLKernel
 from graphrun.ops.custom import custom_op as custom_op
 from graphrun.ops.decompositions import qr as qr
@@ -200,6 +201,8 @@ from graphrun.ops.einsum import einsum as einsum
 from graphrun.ops.image_shape import random_crop as random_crop
 from graphrun.ops.indexed_slices import IndexedSlices as IndexedSlices
 from graphrun.ops.indexed_slices import IndexedSlicesValue as IndexedSlicesValue
+from graphrun.ops.initialized import is_variable_initialized as is_variable_initialized
+from graphrun.ops.initialized import report_uninitialized_variables as report_uninitialized_variables
 from graphrun.ops.inverses import cholesky as cholesky
 from graphrun.ops.inverses import cholesky_solve as cholesky_solve
 from graphrun.ops.inverses import log_matrix_determinant as log_matrix_determinant
@@ -424,12 +427,15 @@ from graphrun.ops.strings import string_join as string_join
 from graphrun.ops.strings import string_split as string_split
 from graphrun.ops.strings import string_to_number as string_to_number
 from graphrun.runtime.device_array import DeviceArray as DeviceArray
+from graphrun.ops.together import tuple_ as tuple
 from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension
 from graphrun.shapes import TensorShape as TensorShape
+from graphrun.templates import make_template as make_template
 from graphrun.variable_scope import AUTO_REUSE as AUTO_REUSE
 from graphrun.variable_scope import VariableScope as VariableScope
+from graphrun.variable_scope import get_local_variable as get_local_variable
 from graphrun.variable_scope import get_variable as get_variable
 from graphrun.variable_scope import get_variable_scope as get_variable_scope
 from graphrun.variable_scope import variable_op_scope as variable_op_scope

@@ -10,7 +10,7 @@ import difflib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -262,7 +262,9 @@ def variable_scope(
     store.counts[name] = store.counts.get(name, 0) + 1
     opened: Any = nullcontext(graph._scope)
     if auxiliary_name_scope and own:
-        opened = graph.name_scope(own.rstrip("/"))
+        # TensorFlow makes the names of operations unique apart from those of variables.
+        default = name_or_scope is None
+        opened = graph.name_scope(str(default_name) if default else own.rstrip("/"))
     with graph.as_default(), opened as name_scope:
         original = base.original_name_scope if again else name_scope
         store.scope = VariableScope(name, original, is_reused, defaults)
@@ -273,6 +275,19 @@ def variable_scope(
             store.close(name)
             if again:
                 store.counts = counts
+
+
+def reserve_scope(name: str, exact: str | None, custom_getter: Any) -> VariableScope:
+    """Return a scope inside of the one in force, which it does not enter; `name` is made unique."""
+    store = _store(get_default_graph())
+    around = store.scope
+    own = exact or store.unique(name)
+    full = f"{around.name}/{own}" if around.name else own
+    store.counts[full] = store.counts.get(full, 0) + 1
+    defaults = dict(around._defaults)
+    if custom_getter is not None:
+        defaults["custom_getter"] = _chained(custom_getter, around.custom_getter)
+    return VariableScope(full, around.original_name_scope, around.reuse, defaults)
 
 
 def _chained(inner: Getter, outer: Getter | None) -> Getter:
@@ -351,6 +366,23 @@ def get_variable(
     return _get(
         get_variable_scope(), name, shape, dtype, initializer, regularizer, trainable, collections,
         caching_device, partitioner, validate_shape, use_resource, custom_getter, constraint,
+    )  # fmt: skip
+
+
+def get_local_variable(
+    name: str, shape: Any = None, dtype: Any = None, initializer: Any = None, regularizer: Any = None,
+    trainable: bool = False, collections: Iterable[str] | None = None, caching_device: Any = None,
+    partitioner: Any = None, validate_shape: bool = True, use_resource: bool | None = None,
+    custom_getter: Any = None, constraint: Any = None,
+) -> Variable:  # fmt: skip
+    """As `get_variable`, for a variable in ``GraphKeys.LOCAL_VARIABLES``, which is not trained.
+
+    `gr.local_variables_initializer` gives it its value.
+    """
+    names = [*(collections or ()), GraphKeys.LOCAL_VARIABLES]
+    return _get(
+        get_variable_scope(), name, shape, dtype, initializer, regularizer, False, names, caching_device,
+        partitioner, validate_shape, use_resource, custom_getter, constraint,
     )  # fmt: skip
 
 

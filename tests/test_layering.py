@@ -64,6 +64,7 @@ ROOMS = {
     "graphrun.debugging": "gradients",
     "graphrun.initializers": "front",
     "graphrun.layers": "front",
+    "graphrun.templates": "front",
     "graphrun.variable_scope": "front",
     "graphrun.losses": "front",
     "graphrun.nn": "front",

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from graphrun.compiler.control import CONTROL, is_variable, purified
-from graphrun.compiler.ir import ADVANCE, STATE, Node, Program, StateKey, Value
+from graphrun.compiler.ir import ADVANCE, STATE, Node, Program, StateKey, Value, constant_node
 from graphrun.dtypes import int64
 from graphrun.errors import RuleError, UninitializedError, message
 from graphrun.graph.descriptor import Spec
@@ -136,6 +136,12 @@ def purify(program: Program, node_of: dict[Operation, Node], state_spec: StateSp
             variable = op.inputs[0].op
             known = variable not in initial and state_spec(variable) is not None
             replaced[(node, 0)] = state(variable) if known else current(node.inputs[1])
+        elif kind == "is_initialized":
+            variable = op.inputs[0].op
+            written_before = any(bit & mask for bit, _ in writes.get(variable, ()))
+            answer = constant_node(np.array(written_before or state_spec(variable) is not None), op)
+            nodes.append(answer)
+            replaced[(node, 0)] = answer, 0
         elif op.opdef.writes is not None:
             variable = op.inputs[0].op
             value, *more = [current(v) for v in node.inputs[1:]]

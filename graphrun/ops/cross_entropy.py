@@ -9,7 +9,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType
-from graphrun.errors import DTypeError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -134,8 +134,32 @@ def _two(labels: Any, logits: Any, sentinel: Any, what: str) -> list[Tensor]:
                 fix="their order has changed in TensorFlow's history, so that no order is safe",
             )
         )
+    if what.startswith("softmax"):
+        _check_distribution(labels, logits, what)
     logits_t, labels_t = convert_operands((logits, labels))
     return [logits_t, labels_t]
+
+
+def _check_distribution(labels: Any, logits: Any, what: str) -> None:
+    """Refuse class numbers where each class should have its probability: the usual slip."""
+    if not isinstance(labels, Tensor):
+        labels = convert_to_tensor(labels) if hasattr(labels, "_as_graph_element") else labels
+    kind = labels.dtype if isinstance(labels, Tensor) else None
+    if kind is None or not kind.is_integer:
+        return
+    x = convert_to_tensor(logits)
+    mine, theirs = labels._shape, x._shape
+    one_hot = bool(mine and theirs and len(mine) == len(theirs) and mine[-1] != 1)
+    fix = "for one-hot labels convert them, as gr.cast(labels, gr.float32); "
+    raise DTypeError(
+        message(
+            f"labels have dtype {kind}, logits {x.dtype}", where=what, site=user_site(),
+            got=f"labels: {format_shape(labels._shape)}   logits: {format_shape(x._shape)}",
+            expected=f"labels of dtype {x.dtype}: a probability for each class",
+            fix=(fix if one_hot else "")
+            + "for class numbers use gr.nn.sparse_softmax_cross_entropy_with_logits",
+        )
+    )  # fmt: skip
 
 
 def softmax_cross_entropy_with_logits_v2(
@@ -216,31 +240,31 @@ def _sparse_rule(logits: Spec, labels: Spec) -> tuple[Spec, Spec]:
     return Spec(rows, logits.dtype), Spec(full, logits.dtype)
 
 
-def _take_numpy(x: Any, labels: Any) -> Any:
-    inside = (labels >= 0) & (labels < x.shape[-1])
-    if x.shape[-1] == 0:
-        return np.full(labels.shape, np.nan, x.dtype)
-    safe = np.where(inside, labels, 0).astype(np.int64)
-    taken = np.take_along_axis(x, safe[..., None], axis=-1)[..., 0]
-    return np.where(inside, taken, x.dtype.type(np.nan))
-
-
-def _less_one_numpy(p: Any, labels: Any) -> Any:
-    classes = np.arange(p.shape[-1])
-    own = labels[..., None] == classes
-    inside = ((labels >= 0) & (labels < p.shape[-1]))[..., None]
-    return np.where(inside, p - own.astype(p.dtype), p.dtype.type(np.nan))
+def _check_classes(labels: Any, classes: int) -> None:
+    wrong = (labels < 0) | (labels >= classes)
+    if np.any(wrong):
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = f"labels[{', '.join(map(str, at))}]" if at else "labels"
+        raise RuleError(
+            f"{where} is {labels[at]}, which is none of the {classes} classes",
+            expected=f"0 <= label < {classes}, the last dimension of logits",
+            kind=ExecutionError,
+        )
 
 
 def _sparse_numpy(logits: Any, labels: Any) -> tuple[Any, Any]:
+    labels = np.asarray(labels)
+    _check_classes(labels, logits.shape[-1])
     if logits.dtype == np.float16:
         wide = _sparse_numpy(logits.astype(np.float32), labels)
         return wide[0].astype(np.float16), wide[1].astype(np.float16)
     z = np.asarray(shifted(logits, -1))
     e = np.exp(z)
     total = np.sum(e, axis=-1, keepdims=True)
-    loss = np.log(total[..., 0]) - _take_numpy(z, labels)
-    return loss, _less_one_numpy(e / total, labels)
+    place = labels[..., None].astype(np.int64)
+    loss = np.log(total[..., 0]) - np.take_along_axis(z, place, axis=-1)[..., 0]
+    own = (place == np.arange(logits.shape[-1])).astype(e.dtype)
+    return loss, e / total - own
 
 
 def _sparse_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any) -> Any:
@@ -306,8 +330,8 @@ def sparse_softmax_cross_entropy_with_logits(
 
     Notes
     -----
-    A label that is no class makes its loss and its row of the gradient NaN, on every device: an error
-    could not be raised from inside of a device's queue.
+    A label that is no class is an error on the host.  On OpenCL, where nothing can be raised, its loss and
+    its row of the gradient are NaN, as TensorFlow's are on a GPU.
     """
     if _sentinel is not None or labels is None or logits is None:
         _two(labels, logits, _sentinel, "sparse_softmax_cross_entropy_with_logits")

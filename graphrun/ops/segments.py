@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import int32, int64
-from graphrun.errors import RuleError
+from graphrun.errors import ExecutionError, RuleError
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
@@ -38,7 +38,7 @@ def _neutral(mode: str, dtype: np.dtype[Any]) -> Any:
     return limits.min if mode == "max" else limits.max
 
 
-def _rule(data: Spec, ids: Spec, *, num: Any, mode: str) -> tuple[Spec]:
+def _rule(data: Spec, ids: Spec, *, num: Any, mode: str, ordered: bool = False) -> tuple[Spec]:
     require_kind(data, "numeric", "data")
     require_kind(ids, "integer", "segment_ids")
     count = known_ints(num)
@@ -56,13 +56,27 @@ def _rule(data: Spec, ids: Spec, *, num: Any, mode: str) -> tuple[Spec]:
     return (Spec((count, *data.shape[rank:]), data.dtype),)
 
 
-def _numpy(data: np.ndarray, ids: np.ndarray, *, num: Any, mode: str) -> np.ndarray:
+def _check_ids(ids: np.ndarray, count: int, ordered: bool) -> None:
+    wrong = ids >= count
+    expected = f"0 <= number < {count}, or a negative one for a row that is left out"
+    if ordered:
+        wrong = wrong | (ids < 0) | np.r_[False, ids[1:] < ids[:-1]]
+        expected = "numbers from 0 in ascending order"
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = f"segment_ids[{', '.join(map(str, at))}]" if at else "segment_ids"
+        before = f", behind {ids[at[0] - 1]}" if ordered and at[0] else ""
+        raise RuleError(f"{where} is {ids[at]}{before}", expected=expected, kind=ExecutionError)
+
+
+def _numpy(data: np.ndarray, ids: np.ndarray, *, num: Any, mode: str, ordered: bool = False) -> np.ndarray:
     count = num[0] if isinstance(num, tuple) else num
     ids = np.asarray(ids)
+    _check_ids(ids, count, ordered)
     rest = data.shape[ids.ndim :]
     rows = data.reshape(ids.size, math.prod(rest))
     flat = ids.reshape(-1).astype(np.int64)
-    kept = (flat >= 0) & (flat < count)
+    kept = flat >= 0
     if not kept.all():
         rows, flat = rows[kept], flat[kept]
     if mode == "sum":
@@ -71,10 +85,10 @@ def _numpy(data: np.ndarray, ids: np.ndarray, *, num: Any, mode: str) -> np.ndar
         return sum_rows(rows, flat, count).reshape(count, *rest)
     result = np.full((count, rows.shape[1]), _neutral(mode, data.dtype), data.dtype)
     order = np.argsort(flat, kind="stable")
-    ordered = flat[order]
-    if ordered.size and rows.shape[1]:
-        first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        result[ordered[first]] = _FUNCTIONS[mode].reduceat(rows[order], first, axis=0, dtype=data.dtype)
+    walked = flat[order]
+    if walked.size and rows.shape[1]:
+        first = np.flatnonzero(np.r_[True, walked[1:] != walked[:-1]])
+        result[walked[first]] = _FUNCTIONS[mode].reduceat(rows[order], first, axis=0, dtype=data.dtype)
     return result.reshape(count, *rest)
 
 
@@ -162,8 +176,12 @@ segment_op = register(
 )  # fmt: skip
 
 
-def _segment(mode: str, data: Any, ids: Any, num: Any, name: str | None = None) -> Tensor:
+def _segment(
+    mode: str, data: Any, ids: Any, num: Any, name: str | None = None, ordered: bool = False
+) -> Tensor:
     attrs = {"num": one_int(num, f"unsorted_segment_{mode}", "num_segments"), "mode": mode}
+    if ordered:
+        attrs["ordered"] = True
     label = name or f"UnsortedSegment{mode.capitalize()}"
     return apply(segment_op, (convert_to_tensor(data), convert_to_tensor(ids)), attrs, label)
 
@@ -182,6 +200,11 @@ def unsorted_segment_sum(data: Any, segment_ids: Any, num_segments: Any, name: s
     -------
     Tensor
         Of shape ``(num_segments,) + data.shape[rank of segment_ids:]``.
+
+    Notes
+    -----
+    A number of `num_segments` or more is an error on the host.  On OpenCL its row is left out, as TensorFlow
+    does on a GPU.
 
     Examples
     --------
@@ -246,7 +269,7 @@ def _sorted(mode: str, data: Any, segment_ids: Any, name: str | None) -> Tensor:
     label = f"Segment{mode.capitalize()}"
     with x.graph.name_scope(name or label):
         num = _number(ids)
-        result = _segment(mode, x, ids, num)
+        result = _segment(mode, x, ids, num, ordered=True)
         if mode in ("max", "min"):  # where TensorFlow gives 0
             counts = _segment("sum", ones_like(ids), ids, num)
             result = select(_beside(counts > 0, result), result, 0)
@@ -266,6 +289,11 @@ def segment_sum(data: Any, segment_ids: Any, name: str | None = None) -> Tensor:
     -------
     Tensor
         As many rows as the last number says; what follows is planned when it is known.
+
+    Notes
+    -----
+    Numbers that are negative, or in another order, are an error on the host.  On OpenCL rows of negative
+    ones are left out, and the order does not matter.
 
     Examples
     --------
@@ -298,7 +326,7 @@ def segment_mean(data: Any, segment_ids: Any, name: str | None = None) -> Tensor
     x, ids = convert_to_tensor(data), convert_to_tensor(segment_ids)
     with x.graph.name_scope(name or "SegmentMean"):
         num = _number(ids)
-        total = _segment("sum", x, ids, num)
+        total = _segment("sum", x, ids, num, ordered=True)
         return total / _counts(ids, num, total)
 
 

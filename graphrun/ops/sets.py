@@ -18,6 +18,7 @@ from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.site import user_site
 from graphrun.ops.arithmetic import clip_by_value, maximum, minimum
 from graphrun.ops.attributes import dims_of, is_tensor, require_rank, static_int
+from graphrun.ops.compare import select
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import floor
 from graphrun.ops.families import require_kind, require_same_dtype
@@ -289,6 +290,7 @@ def bincount(
             length = maximum(length, minlength)
         if maxlength is not None:
             length = minimum(length, maxlength)
+            flat = select(flat < cast(length, flat.dtype), flat, -1)
         if weights is None:
             values = cast(ones_like(flat), as_dtype(dtype))
         else:

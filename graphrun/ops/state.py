@@ -21,6 +21,7 @@ from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.operators import Operators
 from graphrun.graph.site import user_site
+from graphrun.ops.variable_rows import RowMethods
 from graphrun.shapes import as_shape, format_shape, is_compatible, is_static, row_major_strides
 
 
@@ -241,7 +242,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return apply(placeholder_with_default_op, (convert_to_tensor(input),), {"shape": as_shape(shape)}, name)
 
 
-class Variable(Operators):
+class Variable(Operators, RowMethods):
     """State that a session keeps between runs.
 
     Parameters
@@ -468,7 +469,8 @@ def _result(t: Tensor, read_value: bool) -> Any:
     return t if read_value else t.op
 
 
-def _variable_of(ref: Any, what: str) -> Tensor:
+def variable_of(ref: Any, what: str) -> Tensor:
+    """The tensor of the variable that `ref` is, or stands for; `what` names the operation in messages."""
     t = ref._as_graph_element() if isinstance(ref, Variable) else ref
     # The result of an assign stands for its variable, as TensorFlow's references do.
     while isinstance(t, Tensor) and t.op.opdef.writes is not None:
@@ -483,7 +485,7 @@ def write_state(
     between: tuple[Tensor, ...] = (),
 ) -> Tensor:  # fmt: skip
     """A write to a variable (`OpDef.writes`); `between` are the inputs between the variable and the value."""
-    v = _variable_of(ref, opdef.name)
+    v = variable_of(ref, opdef.name)
     converted = convert_to_tensor(value, v.dtype, graph=v.graph)
     # A reference that comes from an assign stands for the variable after it.
     after = [ref] if isinstance(ref, Tensor) and ref is not v else []
@@ -503,7 +505,7 @@ def assign(
     """
     if isinstance(ref, Tensor) and hasattr(ref, "_slice_of"):
         return ref.assign(value, name=name)
-    v = _variable_of(ref, "assign")
+    v = variable_of(ref, "assign")
     validate = v._shape is not None if validate_shape is None else bool(validate_shape)
     result = write_state(assign_op, ref, value, {"validate_shape": validate, "initializer": False}, name)
     if not validate and is_static(v._shape):

@@ -32,4 +32,6 @@ CASES: list[Case] = [
     case("print", [(3, 4), ints((2,))], _PRINT, expected=lambda x, y: True, label="two tensors"),
     case("assert", [np.bool_(True), (3,)], {"summarize": 3}, expected=lambda c, x: True),
     case("check_numerics", [np.bool_(False), np.bool_(False)], {"text": "loss"}, expected=lambda a, b: True),
+    case("below", [np.array(3, np.int32)], {"limit": 4}, expected=lambda x: x, host_ok=True),
+    case("below", [np.array(-3, np.int64)], {"limit": 0}, host_ok=True),
 ]  # fmt: skip

@@ -146,16 +146,6 @@ _SPARSE: list[Case] = [
     case("sparse_softmax_xent", [(0, 4), ints((0,), 0, 4)], gradient=False),
     case(
         "sparse_softmax_xent",
-        [fixed(np.zeros((3, 2))), fixed([-1, 2, 1], "int32")],
-        gradient=False,
-        label="no-class",
-        expected=lambda x, z: [
-            np.array([np.nan, np.nan, math.log(2)]),
-            np.array([[np.nan] * 2, [np.nan] * 2, [0.5, -0.5]]),
-        ],
-    ),
-    case(
-        "sparse_softmax_xent",
         [fixed([[1000.0, 0.0], [-np.inf, 0.0]]), fixed([1, 1], "int32")],
         gradient=False,
         label="extreme",

@@ -134,13 +134,35 @@ def test_labels_of_the_other_kind_are_told() -> None:
         gr.nn.sigmoid_cross_entropy_with_logits(labels=gr.zeros([2]), logits=x)
 
 
-def test_a_label_that_is_no_class_is_nan(device: str) -> None:
+def test_a_label_that_is_no_class(device: str) -> None:
     with gr.Session(device=device) as sess:
         x = gr.constant(np.zeros((3, 2), np.float32))
-        y = gr.nn.sparse_softmax_cross_entropy_with_logits(labels=[0, 2, -1], logits=x)
-        loss, gradient = sess.run([y, gr.gradients(y, x)[0]])
+        labels = gr.placeholder(gr.int32, (None,))
+        y = gr.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=x)
+        fetches, feeds = [y, gr.gradients(y, x)[0]], {labels: [0, 2, -1]}
+        if device == "cpu:0":
+            with pytest.raises(gr.errors.ExecutionError, match=r"labels\[1\] is 2, which is none of"):
+                sess.run(fetches, feeds)
+            return
+        loss, gradient = sess.run(fetches, feeds)
     np.testing.assert_allclose(loss, [np.log(2), np.nan, np.nan], rtol=1e-6)
     np.testing.assert_allclose(gradient, [[-0.5, 0.5], [np.nan] * 2, [np.nan] * 2])
+
+
+def test_class_numbers_where_distributions_are_wanted() -> None:
+    x = gr.placeholder(gr.float32, (None, 10))
+    for function in (
+        gr.nn.softmax_cross_entropy_with_logits, gr.nn.softmax_cross_entropy_with_logits_v2,
+    ):  # fmt: skip
+        with pytest.raises(gr.errors.DTypeError, match="labels have dtype int64, logits float32\n") as caught:
+            function(labels=gr.placeholder(gr.int64, (None,)), logits=x)
+        assert "expected labels of dtype float32: a probability for each class" in str(caught.value)
+        assert str(caught.value).endswith(
+            "  for class numbers use gr.nn.sparse_softmax_cross_entropy_with_logits"
+        )
+        with pytest.raises(gr.errors.DTypeError, match=r"as gr.cast\(labels, gr.float32\); for class"):
+            function(labels=gr.one_hot([1], 10, dtype=gr.int32), logits=x)
+    gr.nn.softmax_cross_entropy_with_logits(labels=[[0, 1]], logits=[[1.0, 2.0]])  # a list becomes floats
 
 
 def test_static_shapes_of_losses() -> None:

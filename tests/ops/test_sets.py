@@ -162,3 +162,26 @@ def test_messages() -> None:
         gr.searchsorted([1, 2], [1], side="middle")
     with pytest.raises(ShapeError, match="without seq_axis"):
         gr.reverse_sequence(X, [1])
+
+
+def test_numbers_of_segments_out_of_range_are_told_on_the_host() -> None:
+    ids = gr.placeholder(gr.int32, (None,))
+    x = gr.constant([1.0, 2.0])
+    with gr.Session() as sess:
+        for make in (gr.unsorted_segment_sum, gr.unsorted_segment_max, gr.unsorted_segment_mean):
+            y = make(x, ids, 2)
+            with pytest.raises(
+                gr.errors.ExecutionError, match=r"segment_ids\[1\] is 5\n(.|\n)*< 2, or a neg"
+            ):
+                sess.run(y, {ids: [0, 5]})
+        assert sess.run(gr.unsorted_segment_sum(x, ids, 2), {ids: [0, -1]}).tolist() == [1, 0]
+        for make in (gr.segment_sum, gr.segment_max, gr.segment_mean):
+            y = make(x, ids)
+            with pytest.raises(
+                gr.errors.ExecutionError, match=r"segment_ids\[1\] is 0, behind 1\n"
+            ) as caught:
+                sess.run(y, {ids: [1, 0]})
+            assert "expected numbers from 0 in ascending order" in str(caught.value)
+            with pytest.raises(gr.errors.ExecutionError, match=r"segment_ids\[0\] is -1\n"):
+                sess.run(y, {ids: [-1, 0]})
+        assert sess.run(gr.bincount([0, 5, 1], maxlength=3)).tolist() == [1, 1, 0]
