@@ -426,8 +426,8 @@ from graphrun.ops.strings import reduce_join as reduce_join
 from graphrun.ops.strings import string_join as string_join
 from graphrun.ops.strings import string_split as string_split
 from graphrun.ops.strings import string_to_number as string_to_number
-from graphrun.runtime.device_array import DeviceArray as DeviceArray
 from graphrun.ops.together import tuple_ as tuple
+from graphrun.runtime.device_array import DeviceArray as DeviceArray
 from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension
