@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphrun.device_names import parse_device
+from graphrun.errors import DeviceError, GraphError, message
+from graphrun.graph.graph import Graph
+
 
 class _Options:
     """Attributes by keyword, nested options made when they are first touched."""
@@ -81,3 +85,37 @@ class ConfigProto(_Options):
         "device_count": dict, "use_per_session_threads": False, "operation_timeout_in_ms": 0,
         "device_filters": list, "isolate_session_state": False,
     }  # fmt: skip
+
+
+def session_graph(target: Any, graph: Any) -> Graph | None:
+    """The graph among a session's first two arguments; raises for an address of a server."""
+    if isinstance(target, Graph):
+        if graph is not None:
+            raise GraphError(
+                message(
+                    f"gr.Session of a graph and {graph!r}", expected="one graph",
+                    fix="name what follows it: gr.Session(graph, device=...)",
+                )
+            )  # fmt: skip
+        return target
+    if target is not None and not isinstance(target, str):
+        raise GraphError(message(f"gr.Session of {target!r}", expected="a gr.Graph, as graph=..."))
+    if target and target != "local":
+        try:
+            parse_device(target)
+        except DeviceError:
+            pass
+        else:
+            raise GraphError(
+                message(f"gr.Session of target {target!r}, which is a device",
+                        fix=f"name it: gr.Session(device={target!r})")
+            )  # fmt: skip
+        raise GraphError(
+            message(
+                f"gr.Session of target {target!r}: graphrun runs in this process, and knows no servers",
+                expected="no target, or ''", fix="gr.Session(graph=...), with device='opencl:0' for a device",
+            )
+        )  # fmt: skip
+    if graph is not None and not isinstance(graph, Graph):
+        raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
+    return graph

@@ -10,14 +10,12 @@ import numpy as np
 
 from graphrun.compiler.ir import StateKey
 from graphrun.compiler.pipeline import Split, compile_plan
-from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.specialize import Found
-from graphrun.config import ConfigProto
+from graphrun.config import ConfigProto, session_graph
 from graphrun.device_names import NUMPY, parse_device
 from graphrun.dtypes import as_dtype
 from graphrun.errors import (
-    DeviceError,
     DTypeError,
     FeedError,
     FetchError,
@@ -35,6 +33,7 @@ from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.graph import Graph
 from graphrun.graph.node import Operation, Tensor
+from graphrun.moving import Trial, Watch, chosen_device, may_move, moved, watch_of
 from graphrun.runtime.device_array import DeviceArray, on_host, uploaded
 from graphrun.runtime.devices import get_device
 from graphrun.runtime.stages import Stage, compiled, remember, run_stages, with_followers
@@ -49,15 +48,22 @@ _NEVER = np.dtype("V1")
 class _Entry:
     """A compiled signature: one plan, or a first plan and those that follow for what it finds."""
 
-    __slots__ = ("stage", "bound", "is_first", "shape_version", "asked")
+    __slots__ = ("stage", "bound", "is_plain", "shape_version", "asked", "watch")
 
     def __init__(self, stage: Stage, shape_version: int) -> None:
         self.stage = stage
         self.bound = stage.bound
-        self.is_first = stage.is_first
+        # Whether a run is that of one plan, and nothing else.
+        self.is_plain = not stage.is_first
+        self.watch: Watch | Trial | None = None
         self.shape_version = shape_version
         # What the compiler was told of variables: shape and dtype, or that there is no value yet.
         self.asked: tuple[tuple[StateKey, Spec | None], ...] = ()
+
+    def watched(self, watch: Watch | Trial | None) -> None:
+        """Let runs be watched, or no longer."""
+        self.watch = watch
+        self.is_plain = watch is None and not self.stage.is_first
 
 
 class Session:
@@ -74,7 +80,8 @@ class Session:
         TensorFlow's options; see `ConfigProto` for those that count.
     device : str, optional
         Where operations run that ask for no device: ``"cpu:0"`` (NumPy), ``"opencl:0"``, ``"/gpu:0"``.
-        Without it, NumPy.
+        Without it, what the environment variable ``GRAPHRUN_DEVICE`` says, else NumPy at first, and the
+        first OpenCL device for a plan whose runs have taken long enough to be worth it.
     strict : bool
         Make it an error where a device cannot run an operation that is placed on it, instead of running
         it on the host.
@@ -105,7 +112,7 @@ class Session:
         max_plans: int = 64,
         verify: bool = False,
     ) -> None:
-        graph = _session_graph(target, graph)
+        graph = session_graph(target, graph)
         if config is not None and not isinstance(config, ConfigProto):
             raise GraphError(message(f"gr.Session with config={config!r}", expected="a gr.ConfigProto"))
         self.graph: Graph = get_default_graph() if graph is None else graph
@@ -113,11 +120,11 @@ class Session:
         self.config = config
         self._soft = bool(config is not None and config.allow_soft_placement)
         self._verify = verify
-        self.device = NUMPY
-        if device:
-            self.device = parse_device(device) or NUMPY
-            if self.device != NUMPY:
-                get_device(self.device)  # a device that does not exist is told here
+        chosen = chosen_device(device)
+        self._may_move = may_move(chosen, strict, config)
+        self.device = chosen or NUMPY
+        if self.device != NUMPY:
+            get_device(self.device)  # a device that does not exist is told here
         self._store = Store()
         self._max_plans = max(1, max_plans)
         self._handlers: OrderedDict[Any, FetchHandler] = OrderedDict()
@@ -222,7 +229,7 @@ class Session:
                 self._plans.move_to_end(signature)
             except KeyError:  # another thread has just thrown it out
                 pass
-        values = self._staged(entry, handler, tensors, arrays) if entry.is_first else entry.bound.run(arrays)
+        values = entry.bound.run(arrays) if entry.is_plain else self._run(entry, handler, tensors, arrays)
         return handler.assemble(values)
 
     def make_callable(
@@ -276,9 +283,10 @@ class Session:
                 signature = (handler.key, fed, shapes)
                 entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
                 last = (shapes, entry)
-            if entry.is_first:
-                return assemble(self._staged(entry, handler, tensors, arrays))
-            return assemble(entry.bound.run(arrays))
+            if entry.is_plain:
+                return assemble(entry.bound.run(arrays))
+            last = (None, None)  # it may be another one the next time
+            return assemble(self._run(entry, handler, tensors, arrays))
 
         return call
 
@@ -345,7 +353,7 @@ class Session:
         tensors, arrays = self._feeds(feed_dict)
         signature = self._signature(handler, tensors, arrays)
         entry = self._entry(signature, handler, tensors, arrays, self._plans.get(signature))
-        values = self._staged(entry, handler, tensors, arrays) if entry.is_first else entry.bound.run(arrays)
+        values = entry.bound.run(arrays) if entry.is_plain else self._run(entry, handler, tensors, arrays)
         return self._assemble_on_devices(handler)(values)
 
     def _assemble_on_devices(self, handler: FetchHandler) -> Callable[[Sequence[Any]], Any]:
@@ -431,6 +439,8 @@ class Session:
                 return found
         self._check_feeds(tensors, arrays)
         entry = self._compiled(handler, tensors, arrays, Found())
+        if self._may_move and not entry.stage.is_first:
+            entry.watched(watch_of(entry.bound.plan))
         remember(self._plans, signature, entry, self._max_plans)
         return entry
 
@@ -456,7 +466,7 @@ class Session:
     def _compile(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
         found: Found, observe: Any = None,
-        asked: dict[StateKey, Spec | None] | None = None,
+        asked: dict[StateKey, Spec | None] | None = None, device: str = "",
     ) -> Plan:  # fmt: skip
         feeds = [(t, Spec(a.shape, t.dtype)) for t, a in zip(tensors, arrays, strict=True)]
 
@@ -468,20 +478,21 @@ class Session:
             return spec
 
         resident = {t: a.device for t, a in zip(tensors, arrays, strict=True) if type(a) is DeviceArray}
+        where = target(device or self.device, self._soft, self.strict)
         return compile_plan(
-            handler.elements, feeds, state_spec, self._target(), found, observe, self._verify, resident,
+            handler.elements, feeds, state_spec, where, found, observe, self._verify, resident,
             handler.stay, handler.givens,
         )  # fmt: skip
 
     def _compiled(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],
-        found: Found,
+        found: Found, device: str = "",
     ) -> _Entry:  # fmt: skip
         version = self.graph.shape_version
         asked: dict[StateKey, Spec | None] = {}
 
         def compile(found: Found) -> Plan:
-            return self._compile(handler, tensors, arrays, found, asked=asked)
+            return self._compile(handler, tensors, arrays, found, asked=asked, device=device)
 
         stage = compiled(compile, found, self._store, get_device)
         if self.config is not None and self.config.log_device_placement:
@@ -489,6 +500,29 @@ class Session:
         entry = _Entry(stage, version)
         entry.asked = tuple(asked.items())
         return entry
+
+    def _run(
+        self, entry: _Entry, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]
+    ) -> Any:
+        """A run that is more than that of one plan: of several, or one that is watched."""
+        watch = entry.watch
+        if watch is None:
+            return self._staged(entry, handler, tensors, arrays)
+        values = watch.run(entry.bound.run, arrays)
+        signature = self._signature(handler, tensors, arrays)
+        if isinstance(watch, Trial):
+            if watch.is_over:
+                entry.watched(None)
+                if watch.was_slower:
+                    watch.before.watched(None)
+                    remember(self._plans, signature, watch.before, self._max_plans)
+        elif watch.left <= 0:
+            entry.watched(None)
+            new = moved(lambda device: self._compiled(handler, tensors, arrays, Found(), device), watch)
+            if new is not None and not new.stage.is_first:
+                new.watched(Trial(entry, watch.fastest_ns))
+                remember(self._plans, signature, new, self._max_plans)
+        return values
 
     def _staged(
         self, entry: _Entry, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any]
@@ -500,9 +534,6 @@ class Session:
 
         with self._store.lock:  # all stages see the same variables
             return run_stages(entry.stage, arrays, follow, self._max_plans)
-
-    def _target(self) -> Target:
-        return target(self.device, self._soft, self.strict)
 
     # -- variables ----------------------------------------------------------------------------
 
@@ -555,40 +586,6 @@ class InteractiveSession(Session):
                 self._graph_context.__exit__(None, None, None)
             self._context.__exit__(None, None, None)
         super().close()
-
-
-def _session_graph(target: Any, graph: Any) -> Graph | None:
-    """The graph among a session's first two arguments; raises for an address of a server."""
-    if isinstance(target, Graph):
-        if graph is not None:
-            raise GraphError(
-                message(
-                    f"gr.Session of a graph and {graph!r}", expected="one graph",
-                    fix="name what follows it: gr.Session(graph, device=...)",
-                )
-            )  # fmt: skip
-        return target
-    if target is not None and not isinstance(target, str):
-        raise GraphError(message(f"gr.Session of {target!r}", expected="a gr.Graph, as graph=..."))
-    if target and target != "local":
-        try:
-            parse_device(target)
-        except DeviceError:
-            pass
-        else:
-            raise GraphError(
-                message(f"gr.Session of target {target!r}, which is a device",
-                        fix=f"name it: gr.Session(device={target!r})")
-            )  # fmt: skip
-        raise GraphError(
-            message(
-                f"gr.Session of target {target!r}: graphrun runs in this process, and knows no servers",
-                expected="no target, or ''", fix="gr.Session(graph=...), with device='opencl:0' for a device",
-            )
-        )  # fmt: skip
-    if graph is not None and not isinstance(graph, Graph):
-        raise GraphError(message(f"gr.Session of {graph!r}", expected="a gr.Graph, as graph=..."))
-    return graph
 
 
 default.install_session(Session)

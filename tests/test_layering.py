@@ -78,6 +78,7 @@ ROOMS = {
     "graphrun.session": "session",
     "graphrun.callables": "callables",
     "graphrun.config": "session",
+    "graphrun.moving": "session",
     "graphrun.feeds": "session",
     "graphrun.fetches": "session",
     "graphrun.__main__": "tools",

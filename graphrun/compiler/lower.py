@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphrun.compiler.codegen.rows import overwrites
+from graphrun.compiler.cost import host_ns
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
 from graphrun.compiler.fusion import FUSED
 from graphrun.compiler.homes import copies, find_homes, parts_of, placed
@@ -292,6 +293,7 @@ class _Lowering:
         if rewrites := self._rewrites_its_state(node):
             rewrite: Any = node.op.rewrite
             function, inputs = functools.partial(rewrite, node.input_specs[0]), inputs[1:]
+        self.plan.host_ns += host_ns(node) + sum(p.host_ns for _, p in inner)
         about = self.origin(node), node.specs, node.note, inner, rewrites
         self.plan.steps.append(HostStep(function, inputs, tuple(outputs), attrs, *about))
 

@@ -58,6 +58,7 @@ class Plan:
     state_specs: dict[Any, Spec] = field(default_factory=dict)
     host_peak_bytes: int = 0
     passes_ns: dict[str, int] = field(default_factory=dict)
+    host_ns: float = 0.0  # what the host's steps are expected to take
     labels: dict[int, str] = field(default_factory=dict)
     asks: list[str] = field(default_factory=list)
     followers: list[tuple[str, Plan]] = field(default_factory=list)

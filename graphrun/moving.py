@@ -1,0 +1,145 @@
+"""When a session without a device leaves NumPy for an OpenCL device, and when it comes back.
+
+A plan starts on NumPy, where its first run is quick.  Once its runs there have cost about as much as it
+costs to make a plan for a device, one is made, unless it would not be much quicker; so nobody waits for
+kernels that a program of a second would not use.  After how many runs that is follows from the plan alone,
+so the same program does the same in each process.  The first runs on the device are timed, and the plan
+returns to NumPy if it was quicker there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphrun.compiler.cost import plan_ns
+from graphrun.compiler.plan import Plan
+from graphrun.config import ConfigProto
+from graphrun.device_names import NUMPY, parse_device
+from graphrun.errors import DeviceError
+from graphrun.runtime.devices import get_device, list_devices
+
+# Plans whose runs take less stay where they are.
+MIN_RUN_NS = 500_000.0
+# What a plan may cost on NumPy before another is made.
+BUDGET_NS = 500_000_000.0
+# How much of NumPy's time a device may be expected to take.
+MAX_SHARE = 0.6
+# Timed runs on the device, and how much slower than on NumPy the quickest may be.
+_TRIALS = 3
+_MAX_SLOWER = 1.3
+
+
+def chosen_device(device: str | None) -> str:
+    """The device that the caller or ``GRAPHRUN_DEVICE`` names; empty for none."""
+    if device:
+        return parse_device(device) or NUMPY
+    wish = os.environ.get("GRAPHRUN_DEVICE", "").strip()
+    if not wish or wish.lower() == "auto":
+        return ""
+    try:
+        return parse_device(wish)
+    except DeviceError as fault:
+        raise DeviceError(f"GRAPHRUN_DEVICE: {fault}") from None
+
+
+def may_move(device: str, strict: bool, config: ConfigProto | None) -> bool:
+    """Whether a session chooses by itself where its plans run."""
+    no_gpu = config is not None and config.device_count.get("GPU", 1) == 0
+    return not device and not strict and not no_gpu
+
+
+class Watch:
+    """Counts the runs of a plan on NumPy until it is due for a device.
+
+    Attributes
+    ----------
+    run_ns : float
+        What a run is expected to take.
+    fastest_ns : int
+        The least time that a run took.
+    """
+
+    __slots__ = ("run_ns", "left", "fastest_ns")
+
+    def __init__(self, run_ns: float) -> None:
+        self.run_ns = run_ns
+        self.left = int(BUDGET_NS / run_ns) + 1
+        self.fastest_ns = 1 << 62
+
+    def run(self, run: Callable[[Sequence[Any]], Any], arrays: Sequence[Any]) -> Any:
+        """A run on NumPy, counted."""
+        self.left -= 1
+        start = time.perf_counter_ns()
+        values = run(arrays)
+        self.fastest_ns = min(self.fastest_ns, time.perf_counter_ns() - start)
+        return values
+
+
+class Trial:
+    """Times the first runs on a device.
+
+    Attributes
+    ----------
+    before
+        The entry on NumPy, to return to.
+    """
+
+    __slots__ = ("before", "_numpy_ns", "_left", "_fastest_ns")
+
+    def __init__(self, before: Any, numpy_ns: int) -> None:
+        self.before = before
+        self._numpy_ns = numpy_ns
+        self._left = _TRIALS + 1
+        self._fastest_ns = 1 << 62
+
+    def run(self, run: Callable[[Sequence[Any]], Any], arrays: Sequence[Any]) -> Any:
+        """A run on the device; the first one compiles kernels, and does not count."""
+        start = time.perf_counter_ns()
+        values = run(arrays)
+        if self._left <= _TRIALS:
+            self._fastest_ns = min(self._fastest_ns, time.perf_counter_ns() - start)
+        self._left -= 1
+        return values
+
+    @property
+    def is_over(self) -> bool:
+        return self._left <= 0
+
+    @property
+    def was_slower(self) -> bool:
+        """Whether NumPy was clearly quicker."""
+        return self._fastest_ns > _MAX_SLOWER * self._numpy_ns
+
+
+def watch_of(plan: Plan) -> Watch | None:
+    """A watch for a plan that may be worth moving."""
+    return Watch(plan.host_ns) if not plan.devices and plan.host_ns >= MIN_RUN_NS else None
+
+
+def best_device() -> str:
+    """The first OpenCL device; empty where there is none."""
+    found = list_devices()
+    return found[1] if len(found) > 1 else ""
+
+
+def moved(compile: Callable[[str], Any], watch: Watch) -> Any:
+    """What `compile` makes for the best device; None where the plan had better stay.
+
+    `compile` returns an object whose ``bound.plan`` is the plan.
+    """
+    try:
+        device = best_device()
+        if not device:
+            return None
+        made = compile(device)
+        expected_ns = plan_ns(made.bound.plan, {device: get_device(device).capabilities})
+    except DeviceError as fault:
+        from graphrun.runtime.opencl.discover import DeviceWarning
+
+        warnings.warn(f"a plan stays on NumPy: {fault}", DeviceWarning, stacklevel=2)
+        return None
+    return made if expected_ns <= MAX_SHARE * watch.run_ns else None
