@@ -26,6 +26,7 @@ from graphrun.ops.compare import where
 from graphrun.ops.convert import cast
 from graphrun.ops.math import add_n
 from graphrun.ops.reduce import reduce_sum
+from graphrun.ops.state import stop_gradient
 from graphrun.shapes import format_shape, is_compatible
 
 
@@ -257,6 +258,7 @@ def softmax_cross_entropy(
     """Cross entropy of classes that exclude each other; smoothing spreads labels over all of them."""
     with name_scope(scope, "softmax_cross_entropy_loss") as s:
         true, x = _pair(onehot_labels, logits, "softmax_cross_entropy")
+        true = stop_gradient(true, "labels_stop_gradient")
         if label_smoothing > 0:
             classes = cast(shape(true)[-1], true.dtype)
             true = true * (1 - label_smoothing) + label_smoothing / classes

@@ -73,8 +73,11 @@ class TensorArray:
         self._infer = bool(infer_shape)
         # Shared with the arrays that writing makes: what is known of an entry.
         self._element: list[Shape] = [as_shape(element_shape)]
+        # How many entries there are, where that is known and stays so.
+        self._count = int(size) if isinstance(size, int | np.integer) and not self._dynamic else None
         if flow is not None:
             self._flow = convert_to_tensor(flow)
+            self._count = None
             if self._flow._shape:
                 self._know(self._flow._shape[1:], "flow")
         else:
@@ -130,6 +133,7 @@ class TensorArray:
         new = object.__new__(TensorArray)
         new._dtype, new._dynamic, new._infer = self._dtype, self._dynamic, self._infer
         new._element, new._flow = self._element, flow
+        new._count = self._count
         return new
 
     def _know(self, part: Shape, where: str) -> None:
@@ -175,14 +179,20 @@ class TensorArray:
         op = grow_row_op if self._dynamic else write_row_op
         return self._with(apply(op, (self._flow, _index(index), x), None, name))
 
+    def _size(self) -> int | None:
+        """How many entries there are, as far as that is known."""
+        if self._count is None and self._flow._shape:
+            size = partial_value(shape(self._flow)[0])
+            return size if isinstance(size, int) else None
+        return self._count
+
     # -- many -------------------------------------------------------------------------------------
 
     def stack(self, name: str | None = None) -> Tensor:
         """All entries in one tensor, of shape ``(size, *element_shape)``."""
         result = identity(self._flow, name or "TensorArrayStack")
         if self._element[0] is not None:
-            size = partial_value(shape(self._flow)[0]) if self._flow._shape else None
-            known = (size if isinstance(size, int) else None, *self._element[0])
+            known = (self._size(), *self._element[0])
             if result._shape is None or not is_static(result._shape):
                 result.set_shape(known)
         return result
@@ -205,7 +215,9 @@ class TensorArray:
                         site=user_site(), expected="entries of rank 1 or more")
             )  # fmt: skip
         rest = [d if d is not None else shape(self._flow)[k + 2] for k, d in enumerate(part[1:])]
-        return reshape(self._flow, [-1, *rest], name or "TensorArrayConcat")
+        count = self._size()
+        first = -1 if count is None or part[0] is None else count * part[0]
+        return reshape(self._flow, [first, *rest], name or "TensorArrayConcat")
 
     def unstack(self, value: Any, name: str | None = None) -> TensorArray:
         """The array whose entries are the rows of `value`."""
@@ -215,7 +227,10 @@ class TensorArray:
                                      expected="rank 1 or more"))  # fmt: skip
         if x._shape is not None:
             self._know(x._shape[1:], "unstack")
-        return self._with(identity(x, name or "TensorArrayUnstack"))
+        count = x._shape[0] if x._shape is not None and not self._dynamic else None
+        unstacked = self._with(identity(x, name or "TensorArrayUnstack"))
+        unstacked._count = count
+        return unstacked
 
     def scatter(self, indices: Any, value: Any, name: str | None = None) -> TensorArray:
         """The array with the rows of `value` at these places."""

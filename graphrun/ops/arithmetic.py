@@ -114,7 +114,12 @@ truncatemod = binary(
     doc="What `truncatediv` leaves, with the sign of `x`; 0 for an integer modulo 0.",
 )  # fmt: skip
 mod = floormod
-floor_div = floordiv
+
+
+def floor_div(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """The same as `floordiv`."""
+    return floordiv(x, y, name or "FloorDiv")
+
 
 # In which dtype integers are divided truly: TensorFlow's table.
 _NARROW_INTEGERS = (dtypes.int8, dtypes.int16, dtypes.uint8)

@@ -11,7 +11,7 @@ from graphrun.errors import ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.ops.arithmetic import add_n, maximum, minimum, pow
+from graphrun.ops.arithmetic import add_n, divide, maximum, minimum, pow
 from graphrun.ops.compare import is_finite, select
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import abs as abs_
@@ -42,18 +42,18 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
     if isinstance(t, IndexedSlices):
         return t._rows_apply(lambda x: clip_by_norm(x, clip_norm, axes, name))
     x = convert_to_tensor(t)
-    with x.graph.name_scope(name or "clip_by_norm"):
+    with x.graph.name_scope(name or "clip_by_norm") as scope:
         norm_ = _safe_root(reduce_sum(square(x), axes, True))
-        return x * clip_norm / maximum(norm_, clip_norm)
+        return divide(x * clip_norm, maximum(norm_, clip_norm), scope)
 
 
 def clip_by_average_norm(t: Any, clip_norm: Any, name: str | None = None) -> Tensor:
     """Scale `t` so that its Euclidean norm divided by its number of elements is at most `clip_norm`."""
     x = convert_to_tensor(t)
-    with x.graph.name_scope(name or "clip_by_average_norm"):
+    with x.graph.name_scope(name or "clip_by_average_norm") as scope:
         count = cast(size(x), x.dtype)
         average = _safe_root(reduce_sum(square(x))) / count
-        return x * clip_norm / maximum(average, clip_norm)
+        return divide(x * clip_norm, maximum(average, clip_norm), scope)
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:

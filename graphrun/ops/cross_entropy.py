@@ -336,7 +336,10 @@ def sparse_softmax_cross_entropy_with_logits(
     if _sentinel is not None or labels is None or logits is None:
         _two(labels, logits, _sentinel, "sparse_softmax_cross_entropy_with_logits")
     x = convert_to_tensor(logits)
-    return apply(sparse_softmax_xent_op, (x, convert_to_tensor(labels, graph=x.graph)), None, name)[0]
+    with x.graph.name_scope(name or sparse_softmax_xent_op.node_name):
+        inputs = x, convert_to_tensor(labels, graph=x.graph)
+        loss: Tensor = apply(sparse_softmax_xent_op, inputs)[0]
+    return loss
 
 
 # -- independent classes ------------------------------------------------------------------------

@@ -501,15 +501,17 @@ def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Ten
     from graphrun.ops.linalg import matmul
 
     x = convert_to_tensor(x)
-    with x.graph.name_scope(name or "xw_plus_b"):
-        return bias_add(matmul(x, weights), biases)
+    with x.graph.name_scope(name or "xw_plus_b") as scope:
+        return bias_add(matmul(x, weights), biases, name=scope)
 
 
 def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
     """``relu(matmul(x, weights) + biases)``."""
+    from graphrun.ops.linalg import matmul
+
     x = convert_to_tensor(x)
-    with x.graph.name_scope(name or "relu_layer"):
-        return relu(xw_plus_b(x, weights, biases))
+    with x.graph.name_scope(name or "relu_layer") as scope:
+        return relu(bias_add(matmul(x, weights), biases), scope)
 
 
 # -- the rest of the family, in files of their own ------------------------------------------------------

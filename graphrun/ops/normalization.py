@@ -10,7 +10,7 @@ from graphrun import dtypes
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.descriptor import Expr
 from graphrun.graph.node import Operation, Tensor
-from graphrun.ops.arithmetic import maximum
+from graphrun.ops.arithmetic import maximum, multiply
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import rsqrt, square
 from graphrun.ops.families import binary
@@ -109,9 +109,9 @@ def l2_normalize(
     """Return `x` divided by its Euclidean norm over `axis`, at least ``sqrt(epsilon)``."""
     t = convert_to_tensor(x)
     axis = dim if axis is None else axis
-    with t.graph.name_scope(name or "l2_normalize"):
+    with t.graph.name_scope(name or "l2_normalize") as scope:
         total = reduce_sum(square(t), axis, True)
-        return t * rsqrt(maximum(total, epsilon))
+        return multiply(t, rsqrt(maximum(total, epsilon)), scope)
 
 
 def weighted_moments(

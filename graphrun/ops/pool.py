@@ -228,7 +228,7 @@ def max_pool2d(
     name: str | None = None,
 ) -> Tensor:
     """Newer name of `max_pool`."""
-    return _pool(max_pool_op, None, input, ksize, strides, padding, data_format, name)
+    return _pool(max_pool_op, None, input, ksize, strides, padding, data_format, name or "MaxPool2d")
 
 
 def avg_pool2d(

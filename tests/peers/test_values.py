@@ -18,10 +18,11 @@ pytest.importorskip("tensorflow")
 
 import tensorflow.compat.v1 as tf
 from tables import ROWS, Row
+from tables_flow import ROWS as FLOW_ROWS
 from tables_nn import ROWS as NN_ROWS
 
 tf.disable_v2_behavior()
-ALL = [*ROWS, *NN_ROWS]
+ALL = [*ROWS, *NN_ROWS, *FLOW_ROWS]
 
 
 def _flat(result: Any) -> list[Any]:
