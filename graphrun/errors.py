@@ -26,6 +26,10 @@ class GraphError(GraphrunError, ValueError):
     """A graph is put together wrongly: another graph's tensor, a finalized graph, a bad name."""
 
 
+class FinalizedError(GraphError, RuntimeError):
+    """A finalized graph was to grow; programs expect a RuntimeError, as TensorFlow raises."""
+
+
 # TensorFlow's codes of what can go wrong in a run.
 OK = 0
 CANCELLED = 1

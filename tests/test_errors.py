@@ -50,7 +50,8 @@ def here() -> int:
         (errors.UnauthenticatedError, errors.OpError), (errors.ResourceExhaustedError, MemoryError),
         (errors.AbortedError, errors.OpError), (errors.UnimplementedError, NotImplementedError),
         (errors.InternalError, errors.OpError), (errors.UnavailableError, errors.OpError),
-        (errors.DataLossError, errors.OpError),
+        (errors.DataLossError, errors.OpError), (errors.FinalizedError, errors.GraphError),
+        (errors.FinalizedError, RuntimeError),
     ],
 )  # fmt: skip
 def test_classes_are_builtins_too(kind: type[Exception], builtin: type[Exception]) -> None:

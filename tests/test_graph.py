@@ -297,8 +297,9 @@ def test_finalized_graph() -> None:
     assert g.finalized
     count = len(g.get_operations())
     for build in (lambda: x + 1.0, lambda: v.read_value(), lambda: gr.constant(1.0), lambda: gr.no_op()):
-        with pytest.raises(GraphError) as fault:
+        with pytest.raises(RuntimeError) as fault:
             build()
+        assert isinstance(fault.value, GraphError)
         text = str(fault.value)
         assert "the graph is finalized, no operation can be added" in text
         assert re.search(SITE, text) and "Graph.finalize()" in text

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from graphrun.device_names import parse_device
-from graphrun.errors import FetchError, GraphError, NotFoundError, message
+from graphrun.errors import FetchError, FinalizedError, GraphError, NotFoundError, message
 from graphrun.graph import default
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef
@@ -255,7 +255,7 @@ class Graph:
         """
         site = user_site()
         if self._finalized:
-            raise GraphError(
+            raise FinalizedError(
                 message(
                     "the graph is finalized, no operation can be added",
                     where=f"{opdef.name} '{name or opdef.name}'",
