@@ -203,10 +203,10 @@ _OTHERS = {
     "nn": """
         avg_pool_v2 batch_norm_with_global_normalization collapse_repeated compute_average_loss
         conv3d_backprop_filter_v2 ctc_beam_search_decoder ctc_beam_search_decoder_v2 ctc_greedy_decoder
-        ctc_loss ctc_loss_v2 ctc_unique_labels dilation2d embedding_lookup_sparse erosion2d
+        ctc_loss ctc_loss_v2 ctc_unique_labels dilation2d erosion2d
         fractional_avg_pool fractional_max_pool fused_batch_norm log_poisson_loss max_pool_v2
         normalize_moments quantized_avg_pool quantized_conv2d quantized_max_pool quantized_relu_x
-        safe_embedding_lookup_sparse scale_regularization_loss sufficient_statistics with_space_to_batch
+        scale_regularization_loss sufficient_statistics with_space_to_batch
     """,
     "random": """
         Algorithm Generator all_candidate_sampler create_rng_state fixed_unigram_candidate_sampler fold_in

@@ -62,6 +62,8 @@ from graphrun.ops.depthwise import separable_conv2d as separable_conv2d
 from graphrun.ops.elementwise import sigmoid as sigmoid
 from graphrun.ops.elementwise import softplus as softplus
 from graphrun.ops.elementwise import tanh as tanh
+from graphrun.ops.embedding_sparse import embedding_lookup_sparse as embedding_lookup_sparse
+from graphrun.ops.embedding_sparse import safe_embedding_lookup_sparse as safe_embedding_lookup_sparse
 from graphrun.ops.lrn import local_response_normalization as local_response_normalization
 from graphrun.ops.lrn import lrn as lrn
 from graphrun.ops.morphology import dilation2d as dilation2d

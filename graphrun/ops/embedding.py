@@ -13,8 +13,10 @@ from graphrun.ops.arithmetic import floordiv, floormod, maximum
 from graphrun.ops.compare import equal, less, select
 from graphrun.ops.convert import cast
 from graphrun.ops.fill import shape
+from graphrun.ops.joining import concat
 from graphrun.ops.math import add_n
-from graphrun.ops.reshape import expand_dims
+from graphrun.ops.reduce import reduce_max
+from graphrun.ops.reshape import expand_dims, reshape
 
 
 def lookup_in_parts(
@@ -43,7 +45,7 @@ def lookup_in_parts(
         found: Tensor | None = None
         for n, table in enumerate(tables):
             own = equal(part, n)
-            rows = lookup(table, select(own, row, 0))
+            rows = lookup(table, select(own, row, _stand_in(own, row)))
             if found is not None:
                 wide = own
                 for _ in range(rank - 1):
@@ -52,6 +54,15 @@ def lookup_in_parts(
             found = rows
         assert found is not None
         return found
+
+
+def _stand_in(own: Tensor, row: Tensor) -> Tensor:
+    """A row that is looked up anyway, to ask for in the place of rows of other parts.
+
+    Its gradient is 0 there; of a row that nobody asked for, that would still let momentum move it.
+    """
+    mine = reshape(select(own, row, 0), [-1])
+    return reduce_max(concat([mine, convert_to_tensor([0], row.dtype, graph=row.graph)], 0))
 
 
 def _modulo(ids: Tensor, tables: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -405,4 +405,4 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: int |
             else:
                 parts = [getitem(dims, slice(at)), [-1], getitem(dims, slice(at + count, None))]
                 x = reshape(x, concat(parts, 0))
-        return gather(x, places, axis=at)
+        return take(x, places, axis=at)

@@ -20,6 +20,7 @@ from graphrun.ops.attributes import dims_of, ints, known_ints, shape_attr
 from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.fill import zeros_like
 from graphrun.ops.gather import sum_rows
+from graphrun.ops.indexed_slices import IndexedSlices
 from graphrun.ops.joining import concat
 from graphrun.ops.plans.scatter import plan_scatter_rows
 from graphrun.ops.reduce import sum_to_shape
@@ -92,8 +93,12 @@ def _gather_nd_code(specs: Sequence[Spec], out: Spec, attrs: Mapping[str, Any]) 
     return " ".join(lines)
 
 
-def _gather_nd_gradient(op: Operation, dy: Tensor) -> tuple[Tensor, None]:
+def _gather_nd_gradient(op: Operation, dy: Tensor) -> tuple[Any, None]:
     params, indices = op.inputs
+    if indices._shape is not None and len(indices._shape) == 2 and indices._shape[1] == 1:
+        dims = shape_attr(params)  # a list of rows, as for `gather`
+        whole = list(dims) if isinstance(dims, tuple) else dims
+        return IndexedSlices(dy, reshape(indices, (-1,)), whole), None
     return apply(scatter_nd_op, (indices, dy), {"shape": shape_attr(params)}), None
 
 

@@ -76,8 +76,10 @@ def test_other_axes_and_products_with_sparse_tensors_give_tensors() -> None:
     x = gr.Variable(TABLE)
     sparse = gr.SparseTensor([[0, 1], [1, 6]], gr.constant([1.0, 2.0], gr.float64), [2, 7])
     for y in (gr.gather(x, [1, 0], axis=1), gr.gather(x, [[0]] * 7, batch_dims=1), x[1:3],
-              gr.sparse_tensor_dense_matmul(sparse, x), gr.gather_nd(x, [[1]])):  # fmt: skip
+              gr.sparse_tensor_dense_matmul(sparse, x), gr.gather_nd(x, [[1, 1]]),
+              gr.boolean_mask(x, [True] * 7)):  # fmt: skip
         assert isinstance(gr.gradients(y, x)[0], gr.Tensor)
+    assert isinstance(gr.gradients(gr.gather_nd(x, [[1], [3]]), x)[0], gr.IndexedSlices)
 
 
 def test_unknown_shapes() -> None:
