@@ -201,6 +201,9 @@ from graphrun.ops.einsum import einsum as einsum
 from graphrun.ops.image_shape import random_crop as random_crop
 from graphrun.ops.indexed_slices import IndexedSlices as IndexedSlices
 from graphrun.ops.indexed_slices import IndexedSlicesValue as IndexedSlicesValue
+from graphrun.ops.indexed_slices import (
+    convert_to_tensor_or_indexed_slices as convert_to_tensor_or_indexed_slices,
+)
 from graphrun.ops.initialized import is_variable_initialized as is_variable_initialized
 from graphrun.ops.initialized import report_uninitialized_variables as report_uninitialized_variables
 from graphrun.ops.inverses import cholesky as cholesky

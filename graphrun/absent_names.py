@@ -140,7 +140,7 @@ _OTHERS = {
         SparseTensorSpec TensorArraySpec TensorSpec TypeSpec VariableAggregation VariableSynchronization
         add_to_collections assert_variables_initialized audio autograph batch_scatter_update bitcast bitwise
         broadcast_dynamic_shape broadcast_static_shape container control_flow_v2_enabled conv
-        conv2d_backprop_filter_v2 conv2d_backprop_input_v2 convert_to_tensor_or_indexed_slices count_up_to
+        conv2d_backprop_filter_v2 conv2d_backprop_input_v2 count_up_to
         create_partitioned_variables decode_compressed delete_session_tensor dequantize
         deserialize_many_sparse dimension_at_index dimension_value distributions enable_tensor_equality
         enable_v2_tensorshape extract_volume_patches fake_quant_with_min_max_args

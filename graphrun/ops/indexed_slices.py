@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from graphrun import dtypes
-from graphrun.dtypes import DType
+from graphrun.dtypes import DType, as_dtype
 from graphrun.errors import DTypeError, ShapeError, message
 from graphrun.graph.apply import apply, constant_value, convert_to_tensor, register_tensor_conversion_function
 from graphrun.graph.default import session_for
@@ -225,6 +225,20 @@ def as_dense(slices: IndexedSlices) -> Tensor:
 
 
 register_tensor_conversion_function(IndexedSlices, as_dense)
+
+
+def convert_to_tensor_or_indexed_slices(value: Any, dtype: Any = None, name: str | None = None) -> Any:
+    """`value` as a tensor, unless it is an `IndexedSlices`, or an `IndexedSlicesValue`, which becomes one."""
+    if isinstance(value, IndexedSlicesValue):
+        value = IndexedSlices(*value)
+    if not isinstance(value, IndexedSlices):
+        return convert_to_tensor(value, dtype, name)
+    if dtype is not None and as_dtype(dtype) is not value.dtype:
+        raise DTypeError(
+            message(f"'{value.name}' has dtype {value.dtype}", site=value.op.site,
+                    expected=f"dtype {as_dtype(dtype)}")
+        )  # fmt: skip
+    return value
 
 
 def rows_gradient(op: Operation, dy: Tensor) -> IndexedSlices:

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import as_dtype
-from graphrun.errors import ExecutionError, GradientError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, ExecutionError, GradientError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Index, Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -26,7 +26,7 @@ from graphrun.ops.plans.scatter import plan_scatter_rows
 from graphrun.ops.reduce import sum_to_shape
 from graphrun.ops.reshape import reshape
 from graphrun.ops.sequences import range_
-from graphrun.ops.state import write_state
+from graphrun.ops.state import Variable, write_state
 from graphrun.shapes import Shape, format_shape, is_compatible, row_major_strides
 
 # -- places ---------------------------------------------------------------------------------------
@@ -304,6 +304,36 @@ scatter_max = _scatter("max", False)
 scatter_nd_update = _scatter("update", True)
 scatter_nd_add = _scatter("add", True)
 scatter_nd_sub = _scatter("sub", True)
+
+
+def _method(mode: str, nd: bool) -> Any:
+    what = f"scatter_{'nd_' if nd else ''}{mode}"
+
+    def of_slices(
+        self: Variable, sparse_delta: Any, use_locking: bool = False, name: str | None = None
+    ) -> Tensor:
+        if not isinstance(sparse_delta, IndexedSlices):
+            raise DTypeError(
+                message(
+                    f"{what} of {sparse_delta!r}", where=f"variable '{self.name}'", site=user_site(),
+                    expected="gr.IndexedSlices", fix=f"gr.{what}(v, indices, updates) takes both apart",
+                )
+            )  # fmt: skip
+        return _write(self, sparse_delta.indices, sparse_delta.values, mode, False, name)
+
+    def of_places(self: Variable, indices: Any, updates: Any, name: str | None = None) -> Tensor:
+        return _write(self, indices, updates, mode, True, name)
+
+    function = of_places if nd else of_slices
+    function.__name__, function.__qualname__ = what, f"Variable.{what}"
+    function.__doc__ = f"As `{what}` of this variable" + ("." if nd else ", with an `IndexedSlices`.")
+    return function
+
+
+for _mode in MODES:
+    setattr(Variable, f"scatter_{_mode}", _method(_mode, False))
+for _mode in ("update", "add", "sub"):
+    setattr(Variable, f"scatter_nd_{_mode}", _method(_mode, True))
 
 
 def _tensor_scatter(mode: str) -> Any:

@@ -142,6 +142,33 @@ def test_norms_and_clipping() -> None:
         np.testing.assert_allclose(sess.run(one.values), [[0.6], [0.8]], rtol=1e-6)
 
 
+def test_variables_take_rows() -> None:
+    v = gr.Variable([[1.0], [2.0], [3.0]], name="v")
+    rows = gr.IndexedSlices([[4.0], [5.0]], [2, 0])
+    results = {"update": [5, 2, 4], "add": [6, 2, 7], "sub": [-4, 2, -1], "mul": [5, 2, 12],
+               "div": [0.2, 2, 0.75], "min": [1, 2, 3], "max": [5, 2, 4]}  # fmt: skip
+    steps = {mode: getattr(v, f"scatter_{mode}")(rows) for mode in results}
+    at = {m: getattr(v, f"scatter_nd_{m}")([[1, 0]], [7.0]) for m in ("update", "add", "sub")}
+    with gr.Session() as sess:
+        for mode, expected in results.items():
+            sess.run(v.initializer)
+            np.testing.assert_allclose(sess.run(steps[mode])[:, 0], expected, rtol=1e-6)
+        for mode, wanted in (("update", 7), ("add", 9), ("sub", -5)):
+            sess.run(v.initializer)
+            assert sess.run(at[mode])[1, 0] == wanted
+    with pytest.raises(DTypeError, match=r"'v:0': scatter_add of 3\n.*\n.*expected gr.IndexedSlices"):
+        v.scatter_add(3)
+
+
+def test_conversion_leaves_rows_as_they_are() -> None:
+    s = gr.IndexedSlices([[1.0]], [0], [2, 1])
+    convert = gr.convert_to_tensor_or_indexed_slices
+    assert convert(s) is s and isinstance(convert([1.0]), gr.Tensor)
+    assert isinstance(convert(gr.IndexedSlicesValue([1.0], [0], [3])), gr.IndexedSlices)
+    with pytest.raises(DTypeError, match="expected dtype int32"):
+        convert(s, gr.int32)
+
+
 def test_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"values of shape \(2, 3\) with indices of shape \(3,\)"):
         gr.IndexedSlices(np.zeros((2, 3)), [0, 1, 2])
