@@ -102,7 +102,8 @@ class Dropout(Layer):
         if isinstance(training, bool):
             if not training:
                 return identity(inputs)
-            return _dropout(inputs, rate=self.rate, noise_shape=self.noise_shape, seed=self.seed)
+            kept = _dropout(inputs, rate=self.rate, noise_shape=self.noise_shape, seed=self.seed)
+            return identity(inputs) if kept is inputs else kept
         dropped = _dropout(inputs, rate=self.rate, noise_shape=self.noise_shape, seed=self.seed)
         return where(training, dropped, inputs)
 

@@ -68,7 +68,7 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Tensor:
             message("global_norm of nothing", site=user_site(), expected="a list with one tensor or more")
         )
     with tensors[0].graph.name_scope(name or "global_norm"):
-        return sqrt(2 * add_n([l2_loss(t) for t in tensors]))
+        return sqrt(2 * add_n([l2_loss(t) for t in tensors]), "global_norm")
 
 
 def clip_by_global_norm(
