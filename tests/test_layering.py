@@ -39,6 +39,7 @@ ROOMS = {
     "graphrun.kernels": "base",
     "graphrun.shapes": "base",
     "graphrun.app": "base",
+    "graphrun.flag_values": "base",
     "graphrun.flags": "base",
     "graphrun.gfile": "base",
     "graphrun.io": "base",
