@@ -1,6 +1,6 @@
 """Train a small network on the handwritten digits of scikit-learn, with placeholders and feed_dict.
 
-    pip install 'graphrun[examples]'
+    pip install '.[examples]'    (in a clone of graphrun)
     python examples/train_digits.py [--device opencl:0] [--epochs 40]
 
 The exit status is 0 where 97 % of the test images are recognised.
@@ -42,6 +42,10 @@ def main(argv=None):
     parser.add_argument("--device", help="as cpu:0 (NumPy) or opencl:0")
     parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args(argv)
+    try:
+        gr.Session(device=arguments.device).close()
+    except gr.errors.DeviceError as fault:
+        parser.error(f"--device {arguments.device}: {' '.join(str(fault).split())}")
     (train_x, train_y), (test_x, test_y) = images()
 
     with gr.Graph().as_default():

@@ -165,9 +165,16 @@ def as_dtype(value: Any) -> DType:
             raise TypeError
         return _ALIASES[kind.newbyteorder("=")]
     except (KeyError, TypeError, ValueError):
-        known = ", ".join(d.name for d in (*ALL, complex64, complex128, string))
+        from difflib import get_close_matches
+
+        names = [d.name for d in (*ALL, complex64, complex128, string)]
+        near = get_close_matches(value.lower(), names, n=1) if isinstance(value, str) else []
         raise DTypeError(
-            message(f"no such dtype: {value!r}", expected=f"one of {known}, or NumPy's for them")
+            message(
+                f"no such dtype: {value!r}",
+                expected=f"one of {', '.join(names)}, or NumPy's for them",
+                fix=f"did you mean gr.{near[0]}?" if near else "write it as gr.float32",
+            )
         ) from None
 
 

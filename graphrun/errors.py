@@ -272,6 +272,11 @@ def format_site(site: Site) -> str:
     return f"created at {site[0]}:{site[1]}" if site else ""
 
 
+def place(site: Site) -> str:
+    """Return ``file.py:41``; for a place in the middle of a sentence."""
+    return f"{site[0]}:{site[1]}" if site else "a line that is not known"
+
+
 def message(
     what: str,
     *,

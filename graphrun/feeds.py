@@ -123,8 +123,16 @@ def _as_numbers(t: Tensor, value: Any) -> np.ndarray:
         raise _refused(t, f"the value has numbers that {t.dtype} cannot hold", "") from None
     if array.dtype.kind not in "fiubc":
         what = type(value).__name__ if np.ndim(array) == 0 else f"an array of {array.dtype}"
-        raise _refused(t, f"the value is {what}, not numbers", "")
+        raise _refused(t, f"the value is {what}, not numbers", _fix_of(value))
     return array
+
+
+def _fix_of(value: Any) -> str:
+    if value is None:
+        return "leave the tensor out of feed_dict where it need not be fed, or feed an array"
+    if isinstance(value, str | bytes) or np.asarray(value).dtype.kind in "SU":
+        return "convert text to numbers first, as np.asarray(value, np.float32); text is fed to a gr.string"
+    return "feed a number, a list of numbers or an array of them"
 
 
 def _refused(t: Tensor, why: str, fix: str) -> FeedError:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype, float32
-from graphrun.errors import DTypeError, GraphError, ShapeError, format_site, message
+from graphrun.errors import DTypeError, GraphError, ShapeError, message, place
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import Graph, GraphKeys
 from graphrun.graph.node import Tensor
@@ -428,8 +428,11 @@ def _true_getter(
         if not reuse:
             raise GraphError(
                 message(
-                    f"variable '{name}' exists already", where="get_variable", site=user_site(),
-                    got=f"first made, {format_site(found.op.site)}",
+                    f"variable '{name}' exists already", where="get_variable",
+                    got=[
+                        f"first made at {place(found.op.site)}",
+                        f"made again at {place(user_site(beyond=found.op.site))}",
+                    ],
                     fix="enter its scope with reuse=True or reuse=gr.AUTO_REUSE, or choose another name",
                 )
             )  # fmt: skip
@@ -470,14 +473,14 @@ def _check_same(found: Variable, wanted: Shape, dtype: DType | None) -> None:
             message(
                 f"variable '{found.op.name}' has another shape", where="get_variable", site=user_site(),
                 got=format_shape(wanted), expected=format_shape(found.op.outputs[0]._shape),
-                fix=f"it was made {format_site(found.op.site)}",
+                fix=f"it was made at {place(found.op.site)}",
             )
         )  # fmt: skip
     if dtype is not None and dtype is not found.dtype:
         raise DTypeError(
             message(
                 f"variable '{found.op.name}' has another dtype", where="get_variable", site=user_site(),
-                got=str(dtype), expected=str(found.dtype), fix=f"it was made {format_site(found.op.site)}",
+                got=str(dtype), expected=str(found.dtype), fix=f"it was made at {place(found.op.site)}",
             )
         )  # fmt: skip
 

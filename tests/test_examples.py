@@ -39,3 +39,11 @@ def test_read_the_plan(device, capsys):
     out = capsys.readouterr().out
     assert "== after prune" in out and "== the plan" in out and "peak on cpu:0" in out
     assert ("__kernel" in out) == (device != "cpu:0")
+
+
+def test_train_digits_on_a_device_that_is_not_there(capsys):
+    pytest.importorskip("sklearn")
+    with pytest.raises(SystemExit) as stop:
+        load("train_digits").main(["--device", "foo"])
+    assert stop.value.code == 2
+    assert "error: --device foo: " in capsys.readouterr().err.splitlines()[-1]

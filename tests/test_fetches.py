@@ -175,7 +175,7 @@ def test_wrong_fetches(sess: gr.Session) -> None:
     fails(np.ones(2), FetchError, "of type ndarray cannot be fetched")
     fails({a}, FetchError, "of type set cannot be fetched")
     fails(gr.float32, FetchError, "of type DType cannot be fetched")
-    fails("alph:0", NotFoundError, "no tensor named 'alph:0'", "did you mean 'alpha'")
+    fails("alph:0", NotFoundError, "no tensor named 'alph:0'", "did you mean 'alpha:0'?")
     fails("alph", NotFoundError, "no operation named 'alph'", "did you mean 'alpha'")
     fails("alpha:3", NotFoundError, "'alpha' has 1 outputs?, so there is no 'alpha:3'")
     fails("alpha:x", GraphError, "'alpha:x' is no tensor name")

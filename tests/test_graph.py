@@ -212,7 +212,7 @@ def test_look_up_by_name() -> None:
         (
             g.get_tensor_by_name,
             "layer/weight:0",
-            ["no tensor named 'layer/weight:0'", "did you mean 'layer/weights'"],
+            ["no tensor named 'layer/weight:0'", "did you mean 'layer/weights:0'"],
         ),
         (g.get_operation_by_name, "layer/wiegths", ["no operation named 'layer/wiegths'", "'layer/weights'"]),
         (g.get_operation_by_name, "zzz", ["no operation named 'zzz'"]),

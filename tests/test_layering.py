@@ -34,6 +34,7 @@ ROOMS = {
     "graphrun.collector": "base",
     "graphrun.device_names": "base",
     "graphrun.dtypes": "base",
+    "graphrun.environment": "base",
     "graphrun.errors": "base",
     "graphrun.kernel_files": "base",
     "graphrun.kernels": "base",

@@ -328,7 +328,7 @@ def test_iteration_and_length(sess: gr.Session) -> None:
 
 def uses() -> list[tuple[Callable[[Any], Any], list[str]]]:
     return [
-        (bool, ["cannot be used as a bool", "gr.where", "if x is not None"]),
+        (bool, ["cannot be used as a bool", "gr.where", "gr.cond", "gr.while_loop"]),
         (lambda x: x and 1, ["cannot be used as a bool"]),
         (lambda x: not x, ["cannot be used as a bool"]),
         (lambda x: 0 < x < 1, ["cannot be used as a bool", "gr.logical_and"]),

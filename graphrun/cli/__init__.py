@@ -45,6 +45,8 @@ environment:
 class _Parser(argparse.ArgumentParser):
     """Answers a wrong command line with one line, and not with the whole usage."""
 
+    commands: dict[str, argparse.ArgumentParser]
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}  (see {self.prog} --help)\n")
 
@@ -90,6 +92,7 @@ def _parser() -> _Parser:
         "action", nargs="?", choices=("show", "clear"), default="show", metavar="{show,clear}",
         help="show, the default, changes nothing; clear deletes everything, which costs time once",
     )  # fmt: skip
+    parser.commands = dict(commands.choices)
     return parser
 
 
@@ -116,7 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:  # told by the command that was called, whose help lists what there is
+            own = parser.commands.get(arguments.command, parser)
+            own.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     command = arguments.command

@@ -12,6 +12,7 @@ from graphrun.cli.timing import Timing
 from graphrun.cli.workloads import ArrayWorkload
 
 WIDTH = 92
+_SHORT_S = 1e-4
 _RATES = {"gflop_per_s": "GFLOP/s", "gb_per_s": "GB/s"}
 
 
@@ -145,7 +146,17 @@ def notes_text(results: Results) -> str:
     )
     if several:
         text[-1] += f" speed-up: against {results.devices[0].name}."
+        if _shortest_s(results) < _SHORT_S:
+            text[-1] += (
+                f" Where a row takes less than {_SHORT_S * 1e3:g} ms, the start of a run counts as much as"
+                " the arithmetic, and its speed-up is no more than an order of magnitude."
+            )
     return "\n".join(textwrap.fill(t, WIDTH, break_on_hyphens=False) for t in text)
+
+
+def _shortest_s(results: Results) -> float:
+    timings = [t for m in results.measured for t in (m.fed, m.resident) if t is not None]
+    return min((t.median_s for t in timings), default=_SHORT_S)
 
 
 def _percent(value: float | None) -> str:
@@ -153,4 +164,9 @@ def _percent(value: float | None) -> str:
 
 
 def _times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}x"
+    """A ratio with the digits that are worth reading: the times behind it vary by some percent."""
+    if value is None:
+        return "-"
+    if value < 10:
+        return f"{value:.2f}x"
+    return f"{value:.1f}x" if value < 100 else f"{float(f'{value:.1e}'):,.0f}x"

@@ -369,7 +369,11 @@ class Graph:
     def _unknown_name(self, kind: str, name: str) -> str:
         import difflib
 
-        close = difflib.get_close_matches(name.partition(":")[0], self._by_name, n=3)
+        wanted, _, index = name.partition(":")
+        close = difflib.get_close_matches(wanted, self._by_name, n=3)
+        if kind == "tensor":  # an operation's name would give None where it is fetched
+            counts = [(c, len(self._by_name[c].outputs)) for c in close]
+            close = [f"{c}:{min(int(index), n - 1)}" for c, n in counts if n]
         hint = "did you mean " + ", ".join(f"'{c}'" for c in close) + "?" if close else ""
         return message(f"the graph has no {kind} named '{name}'", fix=hint)
 

@@ -192,9 +192,10 @@ class Tensor(Operators):
 
     def __bool__(self) -> bool:
         self._no_value(
-            "it cannot be used as a bool, as in `if x:` or `a and b`",
-            "use gr.where in the graph (gr.logical_and for `and`), or session.run(x)"
-            " and test what it returns; `if x is not None:` asks whether there is a tensor",
+            "it cannot be used as a bool, as in `if x:`, `while x:` or `a and b`",
+            "in the graph use gr.cond for `if`, gr.while_loop for `while`, gr.where to choose elements and"
+            " gr.logical_and for `and`; outside of it, session.run(x) and test what it returns; `if x is not"
+            " None:` asks whether there is a tensor",
         )
 
     def __float__(self) -> float:

@@ -219,9 +219,20 @@ class Layer:
                 message(
                     f"the input '{tensors[0].name}' does not fit",
                     where=f"layer {type(self).__name__} '{self._base_name}'", site=user_site(),
-                    got=f"shape {format_shape(shape)}", expected=expected,
+                    got=f"shape {format_shape(shape)}", expected=expected, fix=_mended(rank, spec, expected),
                 )
             )  # fmt: skip
+
+
+def _mended(rank: int, spec: Any, expected: str) -> str:
+    wanted = spec.ndim if spec.ndim is not None else spec.min_ndim
+    if "along axis" in expected:
+        return "call another layer for inputs of another size: this one's variables fit the first"
+    if wanted is not None and rank == wanted - 1:
+        return "gr.expand_dims(x, axis) adds a dimension of 1, as that of the batch (0) or the channels (-1)"
+    if wanted is not None and rank > wanted:
+        return "gr.layers.flatten(x) makes (batch, features) of it, gr.squeeze(x, axis) drops dimensions of 1"
+    return "gr.reshape(x, [-1, ...]) gives it the dimensions that are missing"
 
 
 def function_of(layer: type[Layer], name: str, doc: str, reuse: bool = True) -> Callable[..., Any]:

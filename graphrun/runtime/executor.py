@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from graphrun.compiler.steps import Origin
 from graphrun.errors import ExecutionError, GraphrunError, OpError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
-from graphrun.runtime.first_run import compiled_ahead
+from graphrun.runtime.first_run import compiled_ahead, said_when_long
 from graphrun.runtime.plan_function import FILE_NAME, FIRST_LINE, PlanFunction, result_buffers
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
@@ -53,7 +54,8 @@ class BoundPlan:
         self.buffers: list[Any] = []
         self._run: Callable[..., Any]
         self._state_buffers: list[tuple[Cell, str, int]] = []
-        self._programs = {name: devices(name).build(source) for name, source in plan.sources.items()}
+        with said_when_long() if plan.sources else nullcontext():
+            self._programs = {name: devices(name).build(source) for name, source in plan.sources.items()}
         with store.lock:  # of two threads that bind plans of one variable, one makes its buffer
             self._bind()
         if any(getattr(program, "cold", False) for program in self._programs.values()):

@@ -17,6 +17,7 @@ from graphrun.ops.math import maximum, minimum
 from graphrun.ops.math import pow as pow_
 from graphrun.ops.random import random_normal
 from graphrun.ops.state import identity
+from graphrun.train.optimizer import numbers_of
 
 
 def _operands(rate: Any, global_step: Any, *others: Any) -> tuple[Tensor, ...]:
@@ -29,8 +30,10 @@ def _operands(rate: Any, global_step: Any, *others: Any) -> tuple[Tensor, ...]:
                 expected="the variable that counts the steps, which is passed to minimize() too",
             )
         )
-    rate = convert_to_tensor(rate, name="learning_rate")
-    return rate, *(cast(convert_to_tensor(x), rate.dtype) for x in (global_step, *others))
+    rate = numbers_of(rate, "learning_rate", "a decay")
+    return rate, *(
+        cast(numbers_of(x, "an argument", "a decay", False), rate.dtype) for x in (global_step, *others)
+    )
 
 
 def _scope(rate: Any, step: Any, name: str) -> Any:
@@ -262,7 +265,7 @@ def piecewise_constant(
         )
     step = convert_to_tensor(x)
     with step.graph.name_scope(name or "PiecewiseConstant") as scope:
-        tensors = [convert_to_tensor(v) for v in values]
+        tensors = [numbers_of(v, "a value", "piecewise_constant", False) for v in values]
         result = tensors[-1]
         for boundary, value in reversed(list(zip(boundaries, tensors[:-1], strict=True))):
             result = where(step <= convert_to_tensor(boundary, step.dtype), value, result)

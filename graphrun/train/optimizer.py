@@ -363,7 +363,7 @@ class Optimizer:
     def _hyperparameter(self, value: Any, name: str) -> Tensor:
         """`value` (a number, tensor, variable or function that returns one) as a tensor."""
         value = self._call_if_callable(value)
-        tensor = convert_to_tensor(value, name=name)
+        tensor = numbers_of(value, name, self._label)
         if isinstance(value, int | float):
             self._numbers[tensor] = value
         return tensor
@@ -458,6 +458,25 @@ def require_not_negative(what: str, value: float, label: str) -> None:
     """Raise for a hyperparameter below 0."""
     if value < 0.0:
         raise GraphError(message(f"{what}={value}", where=label, site=user_site(), expected="0 or more"))
+
+
+def numbers_of(value: Any, name: str, label: str, is_name: bool = True) -> Tensor:
+    """A hyperparameter as a tensor of real numbers; text, truth values and complex numbers are refused.
+
+    `name` names it in messages, and in the graph where `is_name`.
+    """
+    if value is not None:
+        tensor = convert_to_tensor(value, name=name if is_name else None)
+        if tensor.dtype.is_floating or tensor.dtype.is_integer:
+            return tensor
+    is_text = isinstance(value, str)
+    raise DTypeError(
+        message(
+            f"{name} is {value!r} of type {type(value).__name__}", where=label, site=user_site(),
+            expected="a number, or a tensor or variable of numbers",
+            fix=f"convert the text first, as float({value!r})" if is_text else "",
+        )
+    )  # fmt: skip
 
 
 def require_positive(what: str, value: float, label: str) -> None:

@@ -200,3 +200,11 @@ def test_main_job_is_all_three(monkeypatch, capsys, tmp_path):
     assert trained["step"]["repeats"] == len(trained["losses"]) - 1 == 2 * 22 - 1
     assert trained["steps_per_s"] == pytest.approx(1e3 / trained["step"]["median_ms"])
     assert b"<svg" in files[1].read_bytes()
+
+
+def test_ratios_have_the_digits_that_are_worth_reading() -> None:
+    from graphrun.cli.report import _times
+
+    assert [_times(v) for v in (None, 0.256, 9.994, 12.345, 614.45, 12345.6)] == [
+        "-", "0.26x", "9.99x", "12.3x", "610x", "12,000x",
+    ]  # fmt: skip

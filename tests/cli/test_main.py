@@ -128,3 +128,11 @@ def test_reader_that_goes_away():
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_what_is_unknown_is_told_by_the_command(capsys):
+    from graphrun.cli import main as run
+
+    assert run(["bench", "matmul", "--bogus"]) == 2
+    text = capsys.readouterr().err
+    assert text == "graphrun bench: error: unrecognized arguments: --bogus  (see graphrun bench --help)\n"

@@ -129,9 +129,13 @@ def test_what_is_in_use_is_spared(cache):
 
 def test_limit_from_the_environment(cache, monkeypatch):
     assert kernelcache.limit_bytes() == kernelcache.DEFAULT_LIMIT_MIB * 2**20
-    for text, mib in (("1.5", 1.5), ("0", 0), ("-3", 0), ("much", kernelcache.DEFAULT_LIMIT_MIB)):
+    for text, mib in (("1.5", 1.5), ("0", 0), ("", kernelcache.DEFAULT_LIMIT_MIB)):
         monkeypatch.setenv("GRAPHRUN_CACHE_MIB", text)
         assert kernelcache.limit_bytes() == mib * 2**20
+    for text in ("-3", "much", "nan", "inf"):
+        monkeypatch.setenv("GRAPHRUN_CACHE_MIB", text)
+        with pytest.warns(RuntimeWarning, match=f"GRAPHRUN_CACHE_MIB is '{text}'; expected a number, 0 or"):
+            assert kernelcache.limit_bytes() == kernelcache.DEFAULT_LIMIT_MIB * 2**20
 
 
 def test_clear_leaves_what_is_not_graphruns(cache):

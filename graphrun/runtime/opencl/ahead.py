@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from graphrun import environment
 from graphrun.runtime.opencl import prober
 
 # Each takes about 150 MB while a compiler is loaded in it.
@@ -26,7 +27,7 @@ Launch = tuple[str, Sequence[tuple[str, Any]], Sequence[int], Sequence[int] | No
 
 def process_count() -> int:
     """How many processes would help: one core is this one's."""
-    if os.environ.get("GRAPHRUN_COMPILE_AHEAD", "").strip().lower() in ("0", "no", "off", "false"):
+    if not environment.flag("GRAPHRUN_COMPILE_AHEAD"):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MOST_PROCESSES, cores - 1) if prober.can_run() else 0

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from graphrun import environment
+
 
 def cache_dir() -> Path:
     """Return the directory for graphrun's caches; it need not exist.
@@ -38,7 +40,7 @@ def cache_dir() -> Path:
 
 def enabled() -> bool:
     """Whether files are kept for other processes at all; ``GRAPHRUN_CACHE=0`` switches that off."""
-    return os.environ.get("GRAPHRUN_CACHE", "").strip().lower() not in ("0", "no", "off", "false")
+    return environment.flag("GRAPHRUN_CACHE")
 
 
 def _home() -> Path:

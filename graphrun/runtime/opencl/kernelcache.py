@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphrun import environment
 from graphrun.runtime.opencl import cachedir
 
 BINARIES = "programs"
@@ -156,11 +157,7 @@ def _entry(kind: str, path: Path) -> Entry:
 
 def limit_bytes() -> int:
     """What the cache may hold: ``GRAPHRUN_CACHE_MIB``, or a default."""
-    try:
-        mib = float(os.environ.get("GRAPHRUN_CACHE_MIB", ""))
-    except ValueError:
-        mib = DEFAULT_LIMIT_MIB
-    return int(max(0.0, mib) * 2**20)
+    return int(environment.number("GRAPHRUN_CACHE_MIB", DEFAULT_LIMIT_MIB) * 2**20)
 
 
 def shrink(limit: int | None = None) -> int:

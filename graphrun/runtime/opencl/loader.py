@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from graphrun import environment
 from graphrun.errors import DeviceError
 from graphrun.runtime.opencl import advice, cachedir
 from graphrun.runtime.opencl.probe import PROBE_VERSION
@@ -60,7 +61,7 @@ class LoaderReport:
 
 def disabled() -> bool:
     """Whether the user has switched OpenCL off with ``GRAPHRUN_OPENCL=0``."""
-    return os.environ.get("GRAPHRUN_OPENCL", "").strip().lower() in ("0", "no", "off", "false")
+    return not environment.flag("GRAPHRUN_OPENCL")
 
 
 def pyopencl_folder() -> Path | None:
