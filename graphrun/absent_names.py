@@ -113,8 +113,6 @@ _SAME = {
     "image.extract_patches": "gr.extract_image_patches", "image.transpose": "gr.image.transpose_image",
     "image.resize": "gr.image.resize_images", "image.resize_with_crop_or_pad":
     "gr.image.resize_image_with_crop_or_pad", "initialize_all_variables": "gr.global_variables_initializer",
-    "initialize_all_tables": "gr.tables_initializer",
-    "initialize_local_variables": "gr.local_variables_initializer",
     "initialize_variables": "gr.variables_initializer", "lin_space": "gr.linspace",
     "linalg.einsum": "gr.einsum", "math.is_non_decreasing": "gr.is_non_decreasing",
     "math.is_strictly_increasing": "gr.is_strictly_increasing", "math.softplus": "gr.nn.softplus",

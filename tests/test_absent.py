@@ -31,7 +31,7 @@ def said_of(path: str) -> str:
         ("contrib", "contrib.rnn is gr.nn.rnn_cell"),
         ("keras", "instead: gr.layers, gr.train and session.run"),
         ("py_function", "graphs are defined, then run"),
-        ("all_variables", "instead: gr.global_variables"),
+        ("double", "instead: gr.float64"),
         ("train.Supervisor", "a loop of Python around session.run"),
         ("image.decode_jpeg", "decode the image in Python"),
         ("linalg.LinearOperator", "docs/api.md"),

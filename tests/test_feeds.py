@@ -312,3 +312,14 @@ def test_large_integers_in_lists_are_exact(dtype: str, values: list[int]) -> Non
         assert [int(v) for v in sess.run(gr.constant(values, dtype))] == values
         with pytest.raises(FeedError, match=f"{dtype} cannot hold"):
             sess.run(gr.identity(x), {x: [2**64, 1]})
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [(None, "leave the tensor out of feed_dict"), ("abc", "convert text to numbers first"),
+     (["1", "2"], "convert text to numbers first"), (object(), "feed a number, a list of num")],
+)  # fmt: skip
+def test_what_is_no_number_says_what_to_feed(value: object, fix: str) -> None:
+    x = gr.placeholder(gr.float32, (None,))
+    with gr.Session() as sess, pytest.raises(gr.errors.FeedError, match=fix):
+        sess.run(x, {x: value})

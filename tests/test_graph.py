@@ -495,3 +495,10 @@ def test_scopes_have_tensorflows_argument_names() -> None:
         assert gr.constant(1.0, name="c").device == "opencl:0"
         with gr.device(None):
             assert gr.constant(1.0, name="c").device == ""
+
+
+def test_a_dtype_that_is_nearly_spelled() -> None:
+    with pytest.raises(gr.errors.DTypeError, match=r"no such dtype: 'flaot32'\n(.|\n)*mean gr\.float32\?"):
+        gr.placeholder("flaot32")
+    with pytest.raises(gr.errors.DTypeError, match=r"write it as gr\.float32"):
+        gr.placeholder(7)

@@ -173,3 +173,14 @@ def test_functions_take_arguments_in_tensorflows_order() -> None:
     assert z.name == "pool/MaxPool:0"
     with pytest.raises(TypeError, match=r"conv2d\(\): .*'filters'; its arguments: \(inputs, filters, kernel"):
         gr.layers.conv2d(x, filter=3, kernel_size=2)
+
+
+def test_inputs_that_do_not_fit_say_what_to_do() -> None:
+    with pytest.raises(gr.errors.ShapeError, match=r"expected rank 4\n  gr\.expand_dims\(x, axis\) adds"):
+        gr.layers.conv2d(gr.zeros([5, 8, 8]), 3, 3)
+    with pytest.raises(gr.errors.ShapeError, match=r"gr\.reshape\(x, \[-1, \.\.\.\]\)"):
+        gr.layers.conv2d(gr.zeros([5, 8]), 3, 3)
+    layer = gr.layers.Dense(3)
+    layer(gr.zeros([2, 5]))
+    with pytest.raises(gr.errors.ShapeError, match="5 along axis -1(.|\n)*call another layer"):
+        layer(gr.zeros([2, 7]))

@@ -112,9 +112,9 @@ def test_elements_by_a_method(sess: gr.Session) -> None:
 
 def test_a_method_wants_indexed_slices() -> None:
     v = gr.Variable([1.0, 2.0, 3.0], name="v")
-    with pytest.raises(DTypeError, match=r"scatter_add of 'v:0': \[1\.0\] is no IndexedSlices\n") as caught:
+    with pytest.raises(DTypeError, match=r"variable 'v:0': scatter_add of \[1\.0\]\n") as caught:
         v.scatter_add([1.0])
-    assert "gr.scatter_add(v, indices, rows) takes them apart" in str(caught.value)
+    assert "gr.scatter_add(v, indices, updates) takes both apart" in str(caught.value)
 
 
 # -- tuple --------------------------------------------------------------------------------------------
@@ -179,3 +179,14 @@ def test_a_template_that_makes_more_variables() -> None:
     with pytest.raises(GraphError, match="template 'g': a later call makes trainable variables") as caught:
         again(2.0)
     assert "g_1/v:0 created at" in str(caught.value) and "use gr.get_variable" in str(caught.value)
+
+
+def test_names_that_tensorflow_once_had() -> None:
+    v = gr.Variable(1.0, collections=[])
+    gr.add_to_collections(["a", gr.GraphKeys.GLOBAL_VARIABLES], v)
+    assert gr.all_variables() == [v] == gr.get_collection("a")
+    gr.get_collection_ref("a").append("w")
+    assert gr.get_collection("a") == [v, "w"]
+    with gr.Session() as sess:
+        sess.run(gr.initialize_all_variables())
+        assert sess.run(gr.tensor_scatter_nd_update([1, 2], [[1]], [7])).tolist() == [1, 7]

@@ -205,3 +205,28 @@ def test_impossible_initializers_are_refused() -> None:
         gr.glorot_uniform_initializer()((2, 2), gr.int32)
     with pytest.raises(ShapeError, match="rank 2 or more"):
         gr.orthogonal_initializer()((3,))
+
+
+def test_a_helper_that_is_called_twice_is_told_with_its_callers_line() -> None:
+    def helper() -> Any:
+        return gr.get_variable("w", [2])
+
+    helper()
+    with pytest.raises(GraphError, match="'w' exists already") as caught:
+        helper()
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("  first made at ") and lines[2].startswith("  made again at ")
+    assert lines[1].rpartition(":")[2] != lines[2].rpartition(":")[2]
+    with pytest.raises(gr.errors.ShapeError, match=r"it was made at .*test_variable_scope\.py:\d+"):
+        with gr.variable_scope("", reuse=True):
+            gr.get_variable("w", [3])
+
+
+def test_a_default_name_is_unique_apart_for_operations() -> None:
+    # As in TensorFlow, where the second scope's variables and operations have different numbers.
+    with gr.name_scope("d"):
+        pass
+    with gr.variable_scope(None, "d"):
+        assert gr.get_variable("w", [2]).name == "d/w:0" and gr.constant(1.0, name="c").name == "d_1/c:0"
+    with gr.variable_scope(None, "d"):
+        assert gr.get_variable("w", [2]).name == "d_1/w:0" and gr.constant(1.0, name="c").name == "d_2/c:0"

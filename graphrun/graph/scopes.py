@@ -65,3 +65,13 @@ def get_collection(key: str, scope: str | None = None) -> list[Any]:
 def add_to_collection(name: str, value: Any) -> None:
     """Add to a collection of the default graph."""
     get_default_graph().add_to_collection(name, value)
+
+
+def get_collection_ref(key: str) -> list[Any]:
+    """A collection of the default graph itself, and not a copy of it: what is appended to it is in it."""
+    return get_default_graph().get_collection_ref(key)
+
+
+def add_to_collections(names: str | Iterable[str], value: Any) -> None:
+    """Add `value` to several collections of the default graph."""
+    get_default_graph().add_to_collections(names, value)
