@@ -38,6 +38,12 @@ def advice_for(symbol: str) -> str | None:
     return "" if symbol in KNOWN else None
 
 
+def _is_listed(symbol: str) -> bool:
+    from graphrun.absent_names import ADVICE, KNOWN
+
+    return symbol in ADVICE or symbol in KNOWN
+
+
 def explain(package: ModuleType, namespace: str, name: str) -> str:
     """The message for ``tf.<namespace>.<name>``, which the module of that namespace does not have."""
     symbol = f"{namespace}.{name}" if namespace else name
@@ -45,6 +51,9 @@ def explain(package: ModuleType, namespace: str, name: str) -> str:
     if advice is not None:
         return message(f"graphrun has no tf.{symbol} yet", got=advice, fix=PAGE)
     near = _near(package, namespace, name)
+    elsewhere = next((n for n in NAMESPACES if _is_listed(f"{n}.{name}")), "")
+    if elsewhere and not near.startswith("gr."):  # as `Saver`, which is `train.Saver`
+        return explain(package, elsewhere, name)
     where = f"module 'graphrun.{namespace}'" if namespace else "graphrun"
     return message(f"{where} has no '{name}'", fix=f"did you mean '{near}'?" if near else PAGE)
 
