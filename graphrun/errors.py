@@ -197,6 +197,10 @@ class ResourceExhaustedError(OpError, MemoryError):
     _code = RESOURCE_EXHAUSTED
 
 
+class MemoryLimitError(ResourceExhaustedError):
+    """A run would need more memory than the session's ``memory_limit``; nothing has run."""
+
+
 class AbortedError(OpError):
     """It was given up because of what happened elsewhere."""
 

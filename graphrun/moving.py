@@ -19,7 +19,7 @@ from graphrun.compiler.cost import plan_ns
 from graphrun.compiler.plan import Plan
 from graphrun.config import ConfigProto
 from graphrun.device_names import NUMPY, parse_device
-from graphrun.errors import DeviceError
+from graphrun.errors import DeviceError, MemoryLimitError
 from graphrun.runtime.devices import get_device, list_devices
 
 # Plans whose runs take less stay where they are.
@@ -137,6 +137,8 @@ def moved(compile: Callable[[str], Any], watch: Watch) -> Any:
             return None
         made = compile(device)
         expected_ns = plan_ns(made.bound.plan, {device: get_device(device).capabilities})
+    except MemoryLimitError:
+        return None  # it keeps to the session's limit where it is
     except DeviceError as fault:
         from graphrun.runtime.opencl.discover import DeviceWarning
 

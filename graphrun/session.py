@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.compiler.ir import StateKey
+from graphrun.compiler.limit import memory_limit as parsed_limit
 from graphrun.compiler.pipeline import Split, compile_plan
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.specialize import Found
@@ -89,6 +90,11 @@ class Session:
         Plans kept; the one that was not used for longest goes first.
     verify : bool
         Check the program after each compiler pass.
+    memory_limit : int or str, optional
+        The most bytes, as ``"512 MiB"``, that a run may need on a device for its values and the variables
+        that it touches.  A plan that needs more is an `errors.MemoryLimitError` before anything runs.
+    recompute : bool
+        Where a plan needs more, compute values again, cheap ones first, instead of keeping them.
 
     Examples
     --------
@@ -111,6 +117,8 @@ class Session:
         *,
         max_plans: int = 64,
         verify: bool = False,
+        memory_limit: int | str | None = None,
+        recompute: bool = False,
     ) -> None:
         graph = session_graph(target, graph)
         if config is not None and not isinstance(config, ConfigProto):
@@ -120,6 +128,7 @@ class Session:
         self.config = config
         self._soft = bool(config is not None and config.allow_soft_placement)
         self._verify = verify
+        self._memory = parsed_limit(memory_limit, recompute)
         chosen = chosen_device(device)
         self._may_move = may_move(chosen, strict, config)
         self.device = chosen or NUMPY
@@ -478,7 +487,7 @@ class Session:
             return spec
 
         resident = {t: a.device for t, a in zip(tensors, arrays, strict=True) if type(a) is DeviceArray}
-        where = target(device or self.device, self._soft, self.strict)
+        where = target(device or self.device, self._soft, self.strict, self._memory)
         return compile_plan(
             handler.elements, feeds, state_spec, where, found, observe, self._verify, resident,
             handler.stay, handler.givens,

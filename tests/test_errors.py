@@ -51,7 +51,7 @@ def here() -> int:
         (errors.AbortedError, errors.OpError), (errors.UnimplementedError, NotImplementedError),
         (errors.InternalError, errors.OpError), (errors.UnavailableError, errors.OpError),
         (errors.DataLossError, errors.OpError), (errors.FinalizedError, errors.GraphError),
-        (errors.FinalizedError, RuntimeError),
+        (errors.FinalizedError, RuntimeError), (errors.MemoryLimitError, errors.ResourceExhaustedError),
     ],
 )  # fmt: skip
 def test_classes_are_builtins_too(kind: type[Exception], builtin: type[Exception]) -> None:

@@ -54,17 +54,20 @@ from graphrun.shapes import num_elements
 IN_PLACE_BYTES = 32768
 
 
-def lower(program: Program, target: Target, stay: bool = False) -> Plan:
-    """Run the pass; with `stay`, fetched values are left on the device that computes them."""
-    return _Lowering(program, target, stay).run()
+def lower(program: Program, target: Target, stay: bool = False, ordered: bool = False) -> Plan:
+    """Run the pass; with `stay`, fetched values are left on the device that computes them.
+
+    With `ordered`, nodes run as they stand, in any order in which inputs come first.
+    """
+    return _Lowering(program, target, stay, ordered).run()
 
 
 class _Lowering:
     """Steps are made with `Place.buffer` holding a key; numbers replace the keys once lives are known."""
 
-    def __init__(self, program: Program, target: Target, stay: bool) -> None:
-        self.program = program
-        self.target = target
+    def __init__(self, program: Program, target: Target, stay: bool, ordered: bool) -> None:
+        self.program, self.target = program, target
+        self.order = program.nodes if ordered else schedule(program)
         self.plan = Plan()
         self.registers: dict[Value, int] = {}
         self.register_specs: list[Spec] = []
@@ -208,9 +211,8 @@ class _Lowering:
             plan.feeds.append((r, node.specs[0]))
             plan.labels[r] = node.name
             (self.residents if RESIDENT in node.attrs else self.registers)[node, 0] = r
-        order = schedule(program)
-        self.host_ahead = sum(may_fail(node) for node in order)
-        for node in order:
+        self.host_ahead = sum(may_fail(node) for node in self.order)
+        for node in self.order:
             self.host_ahead -= may_fail(node)
             if node.op in PURE_INPUTS or self._is_alias(node):
                 continue

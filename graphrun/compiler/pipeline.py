@@ -12,6 +12,7 @@ from graphrun.compiler.epilogue import epilogues
 from graphrun.compiler.fold import fold
 from graphrun.compiler.fusion import fuse
 from graphrun.compiler.ir import RESIDENT, Program
+from graphrun.compiler.limit import within_limit
 from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
@@ -165,5 +166,7 @@ def _finish(
     started = time.perf_counter_ns()
     plan = lower(program, target, stay)
     passes_ns["lower"] = time.perf_counter_ns() - started
+    if target.memory is not None:
+        plan = within_limit(program, plan, target, done, stay)
     plan.passes_ns = dict(passes_ns)
     return plan

@@ -39,6 +39,8 @@ class Target:
         Kernel families that failed their self-test, a set for each device.
     loops : function
         From the node of a loop, and this, to a function of arrays that runs it.
+    memory : MemoryLimit, optional
+        What each plan has to keep to (see `compiler/limit.py`).
     """
 
     default: str = NUMPY
@@ -49,6 +51,7 @@ class Target:
         default=None, compare=False, repr=False
     )
     obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
+    memory: Any = None
 
 
 def obstacle(node: Node, capabilities: Capabilities, blocked: Container[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphrun.compiler.ir import Node
+from graphrun.compiler.limit import MemoryLimit
 from graphrun.compiler.placement import Target
 from graphrun.errors import DeviceError
 from graphrun.runtime.devices import get_device
@@ -12,7 +13,7 @@ from graphrun.runtime.loop_runner import LoopRunner
 from graphrun.runtime.selftest import blocked_families
 
 
-def target(device: str, soft: bool, strict: bool) -> Target:
+def target(device: str, soft: bool, strict: bool, memory: MemoryLimit | None = None) -> Target:
     """What to compile for.
 
     Parameters
@@ -23,8 +24,10 @@ def target(device: str, soft: bool, strict: bool) -> Target:
         Leave out devices that do not exist, instead of raising.
     strict : bool
         Raise where a device cannot run an operation.
+    memory : MemoryLimit, optional
+        What each plan has to keep to.
     """
-    return Target(device, _Capabilities(soft), strict, _Blocked(), _loop_runner)
+    return Target(device, _Capabilities(soft), strict, _Blocked(), _loop_runner, memory=memory)
 
 
 class _Capabilities(dict[str, Any]):
