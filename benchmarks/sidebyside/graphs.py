@@ -79,28 +79,31 @@ class Ops:
         return h
 
     def lstm_native(self, x: Any, wx: Any, wh: Any, b: Any, state_shape: tuple[int, int]) -> Any:
-        """The same, the inputs' products at once; as a loop, and unrolled where the module has no loops."""
-        tf = self.tf
-        steps, batch, size = (int(n) for n in x.shape)
-        projected = self.dense(tf.reshape(x, (steps * batch, size)), wx, b)
-        projected = tf.reshape(projected, (steps, batch, 4 * state_shape[1]))
+        """The same by `dynamic_rnn`, which runs a cell over time in a loop."""
+        cell = _Cell(self, wx, wh, b, state_shape[1])
+        output, _ = self.tf.nn.dynamic_rnn(cell, x, dtype=x.dtype, time_major=True)
+        return output[-1]
 
-        def cell(z: Any, h: Any, c: Any) -> tuple[Any, Any]:
-            i, f, g, o = tf.split(z + tf.matmul(h, wh), 4, axis=1)
-            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-            return tf.sigmoid(o) * tf.tanh(c), c
 
-        h = c = tf.zeros(state_shape)
-        if not hasattr(tf, "while_loop"):
-            for z in tf.unstack(projected):
-                h, c = cell(z, h, c)
-            return h
-        return tf.while_loop(
-            lambda k, h, c: k < steps,
-            lambda k, h, c: (k + 1, *cell(tf.gather(projected, k), h, c)),
-            (tf.constant(0), h, c),
-            maximum_iterations=steps,
-        )[1]
+class _Cell:
+    """What `dynamic_rnn` asks of a cell, with weights that are given."""
+
+    def __init__(self, ops: Ops, wx: Any, wh: Any, b: Any, hidden: int) -> None:
+        self._ops, self._wx, self._wh, self._b = ops, wx, wh, b
+        self.state_size = (hidden, hidden)
+        self.output_size = hidden
+
+    def zero_state(self, batch_size: Any, dtype: Any) -> Any:
+        return tuple(self._ops.tf.zeros([batch_size, n], dtype) for n in self.state_size)
+
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> Any:
+        tf = self._ops.tf
+        h, c = state
+        z = self._ops.dense(inputs, self._wx, self._b) + tf.matmul(h, self._wh)
+        i, f, g, o = tf.split(z, 4, axis=1)
+        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+        h = tf.sigmoid(o) * tf.tanh(c)
+        return h, (h, c)
 
 
 class GraphSystem:
