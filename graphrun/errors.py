@@ -8,6 +8,7 @@ where (operation name and the user's file and line), what was got, what was expe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class GraphrunError(Exception):
@@ -279,6 +280,24 @@ def format_site(site: Site) -> str:
 def place(site: Site) -> str:
     """Return ``file.py:41``; for a place in the middle of a sentence."""
     return f"{site[0]}:{site[1]}" if site else "a line that is not known"
+
+
+class NotPickled:
+    """Base of what belongs to this process and is neither pickled nor copied."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            message(
+                f"a {type(self).__name__} cannot be pickled: it belongs to a graph of this process",
+                fix="keep the values that session.run gives, with np.savez; build the graph again by the code"
+                " that made it, and put them back by v.load(value, session)",
+            )
+        )
 
 
 def message(

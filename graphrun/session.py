@@ -22,6 +22,7 @@ from graphrun.errors import (
     FetchError,
     GraphError,
     NotFoundError,
+    NotPickled,
     SessionClosedError,
     ShapeError,
     message,
@@ -67,7 +68,7 @@ class _Entry:
         self.is_plain = watch is None and not self.stage.is_first
 
 
-class Session:
+class Session(NotPickled):
     """Runs what is fetched from a graph, and holds the values of its variables.
 
     Parameters

@@ -15,6 +15,7 @@ from graphrun import __version__
 from graphrun.cli.digits import Trained, step_flops
 from graphrun.cli.peaks import Peak
 from graphrun.cli.timing import Timing
+from graphrun.cli.usage import UsageError
 from graphrun.cli.workloads import ArrayWorkload
 
 _FORMAT = 1  # raised when a key changes its meaning
@@ -162,7 +163,10 @@ def as_json(results: Results) -> dict[str, Any]:
 def write_json(results: Results, path: Path) -> None:
     """Write `as_json` to a file."""
     text = json.dumps(_finite(as_json(results)), indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise UsageError(f"cannot write {path}: {fault.strerror or fault}") from None
 
 
 def _finite(value: Any) -> Any:

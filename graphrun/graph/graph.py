@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from graphrun.device_names import parse_device
-from graphrun.errors import FetchError, FinalizedError, GraphError, NotFoundError, message
+from graphrun.errors import FetchError, FinalizedError, GraphError, NotFoundError, NotPickled, message
 from graphrun.graph import default
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef
@@ -50,7 +50,7 @@ class GraphKeys:
     EVAL_STEP = "eval_step"
 
 
-class Graph:
+class Graph(NotPickled):
     """A graph of operations.  New operations go into the default graph of their thread.
 
     Examples

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from graphrun.dtypes import DType
-from graphrun.errors import DTypeError, GraphError, RuleError, Site, format_site, message
+from graphrun.errors import DTypeError, GraphError, NotPickled, RuleError, Site, format_site, message
 from graphrun.graph import default
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.opdef import OpDef
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graphrun.graph.graph import Graph
 
 
-class Operation:
+class Operation(NotPickled):
     """A node of the graph.  Made by :meth:`Graph.create_operation`; users meet it as ``tensor.op``.
 
     Attributes
@@ -108,7 +108,7 @@ class Operation:
         return f"<gr.Operation '{self.name}' type={self.opdef.name}>"
 
 
-class Tensor(Operators):
+class Tensor(NotPickled, Operators):
     """A value that an operation will produce when the graph runs.
 
     Arithmetic operators, comparison, indexing and the like are attached by `graphrun.ops`.

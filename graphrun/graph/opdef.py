@@ -15,6 +15,7 @@ from graphrun.shapes import format_shape
 if TYPE_CHECKING:
     from graphrun.graph.node import Operation
 
+MAX_RANK = 64  # of NumPy's arrays
 Infer = Callable[..., Sequence[Spec]]
 Gradient = Callable[..., Any]
 
@@ -157,7 +158,13 @@ class OpDef:
     ) -> Sequence[Spec]:
         """Apply the shape and dtype rule; a fault names the operation, the user's line and the inputs."""
         try:
-            return self.infer(*specs, **attrs)
+            found = self.infer(*specs, **attrs)
+            for spec in found:
+                if spec.shape is not None and len(spec.shape) > MAX_RANK:
+                    raise RuleError(
+                        f"a result of {len(spec.shape)} dimensions", expected=f"at most {MAX_RANK}"
+                    )
+            return found
         except RuleError as fault:
             raise self.explain(fault, name, site, specs) from None
 

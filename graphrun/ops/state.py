@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import DTypeError, GraphError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, GraphError, NotPickled, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, as_array, convert_to_tensor, register_tensor_conversion_function
 from graphrun.graph.default import get_default_graph, session_for
 from graphrun.graph.descriptor import AffineMap, Spec, View
@@ -242,7 +242,7 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return apply(placeholder_with_default_op, (convert_to_tensor(input),), {"shape": as_shape(shape)}, name)
 
 
-class Variable(Operators, RowMethods):
+class Variable(NotPickled, Operators, RowMethods):
     """State that a session keeps between runs.
 
     Parameters

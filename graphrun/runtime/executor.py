@@ -13,11 +13,11 @@ import numpy as np
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.state import uninitialized
 from graphrun.compiler.steps import Origin
-from graphrun.errors import ExecutionError, GraphrunError, OpError, RuleError, message
+from graphrun.errors import DeviceError, ExecutionError, GraphrunError, OpError, RuleError, message
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
 from graphrun.runtime.first_run import compiled_ahead, said_when_long
-from graphrun.runtime.plan_function import FILE_NAME, FIRST_LINE, PlanFunction, result_buffers
+from graphrun.runtime.plan_function import FILE_NAME, FIRST_LINE, PlanFunction, no_room_for, result_buffers
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
 
@@ -80,10 +80,10 @@ class BoundPlan:
                     if info.device in cell.valid:
                         self.store.host_value(cell, self.devices)
                         cell.valid.discard(info.device)
-                    buffer = cell.buffers[info.device] = device.alloc(info.size_bytes)
+                    buffer = cell.buffers[info.device] = self._alloc(device, info.size_bytes, number)
                 state_buffers.append((cell, info.device, number))
             else:
-                buffer = device.alloc(info.size_bytes)
+                buffer = self._alloc(device, info.size_bytes, number)
                 if info.array is not None and info.size_bytes:
                     device.upload(buffer, np.ascontiguousarray(info.array))
             buffers.append(buffer)
@@ -91,6 +91,12 @@ class BoundPlan:
         function = PlanFunction(plan, self.devices, buffers, self._programs, results, self.store.cell)
         self._run = function.compiled()
         self._once = function.once
+
+    def _alloc(self, device: Any, size_bytes: int, number: int) -> Any:
+        try:
+            return device.alloc(size_bytes)
+        except DeviceError as fault:
+            raise no_room_for(fault, self.plan, number) from None
 
     # -- running ------------------------------------------------------------------------------
 

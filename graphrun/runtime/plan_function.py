@@ -26,7 +26,9 @@ from graphrun.compiler.steps import (
     KeepStep,
     LaunchStep,
     UploadStep,
+    places_of,
 )
+from graphrun.errors import DeviceError, format_site
 from graphrun.runtime.device_array import DeviceMemory
 from graphrun.runtime.results import Owner, ResultMemory
 from graphrun.runtime.store import Cell
@@ -57,6 +59,21 @@ def own(value: Any, taken: set[int]) -> Any:
         value = value.copy()
     taken.add(id(value))
     return value
+
+
+def no_room_for(fault: DeviceError, plan: Plan, number: int) -> DeviceError:
+    """The error of a buffer that cannot be had, with the operation whose value is the largest in it."""
+    found = None
+    size_bytes = -1
+    for step in plan.steps:
+        for place in places_of(step):
+            if place.buffer == number and place.size_bytes > size_bytes:
+                found, size_bytes = step, place.size_bytes
+    origin = getattr(found, "origin", None)
+    if origin is None:
+        return fault
+    where = f"{origin.op} '{origin.name}'"
+    return type(fault)(f"{where}: {fault}" + "".join(f"\n  {s}" for s in [format_site(origin.site)] if s))
 
 
 class Changed:
@@ -159,7 +176,7 @@ class PlanFunction:
         for buffer, download in self._results.items():
             self._take(buffer, download)
         for buffer, memory in self._memories.items():
-            self._names[f"t{buffer}"] = memory.take
+            self._names[f"t{buffer}"] = self._taking(memory, buffer)
             self._head.append(f"b{buffer} = t{buffer}(){self._tell(buffer)}")
         lines = []
         for number, step in enumerate(steps):
@@ -297,8 +314,20 @@ class PlanFunction:
         size_bytes = self.plan.buffers[buffer].size_bytes
         spec = step.place.spec
         memory = ResultMemory(self.devices(step.device), size_bytes, spec.dims, spec.dtype.numpy)
-        self._names[f"t{buffer}"] = memory.take
+        self._names[f"t{buffer}"] = self._taking(memory, buffer)
         self._head.append(f"a{buffer}, b{buffer} = t{buffer}(){self._tell(buffer)}")
+
+    def _taking(self, memory: Any, buffer: int) -> Callable[[], Any]:
+        """What takes memory for a result, and tells whose it is where there is none."""
+        take, plan = memory.take, self.plan
+
+        def taken() -> Any:
+            try:
+                return take()
+            except DeviceError as fault:
+                raise no_room_for(fault, plan, buffer) from None
+
+        return taken
 
     def _last_uses(self) -> dict[int, list[int]]:
         """Registers that no step reads after a given one: NumPy frees what they hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -208,3 +209,9 @@ def test_ratios_have_the_digits_that_are_worth_reading() -> None:
     assert [_times(v) for v in (None, 0.256, 9.994, 12.345, 614.45, 12345.6)] == [
         "-", "0.26x", "9.99x", "12.3x", "610x", "12,000x",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_file_that_cannot_be_written_is_told(capsys):
+    assert cli.main(["bench", "matmul", "--devices", "cpu", "--sizes", "8", "--json", "/dev/full"]) == 2
+    assert "graphrun bench: error: cannot write /dev/full: No space left" in capsys.readouterr().err
