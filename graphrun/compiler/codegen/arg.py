@@ -105,7 +105,7 @@ def _row(p: Pieces, element: Element, kept: Any, out: Spec) -> list[str]:
 
 def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, out: Spec, length: int) -> list[str]:
     """A block of columns side by side: the best of each so far, and where it was."""
-    lines, block = column_block(kept)
+    lines, block = column_block(kept, reduced)
     places = "int" if length < 2**31 else "long"
 
     def step(c: str, lanes: int) -> list[str]:

@@ -10,7 +10,7 @@ the device's kind alone, so that the same launch gives the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,12 @@ ACCUMULATORS = 4
 # Outputs that one work-item of a CPU carries side by side where they are neighbours in memory: wide enough
 # that memory is read in long runs, and few enough that their accumulators stay in the nearest cache.
 COLUMN_BLOCK = 1024
+# So many where there are many rows, which are shared out instead: rows are then read as they lie, and the
+# processor sees ahead what comes.
+TALL_COLUMN_BLOCK = 4096
+TALL_ROWS = 1024
+# Of those so many are added at once: a store to an accumulator holds up reads of the same place in any page.
+ROWS_AT_ONCE = 8
 # Rows that are shorter than this are no work for a whole group.
 GROUP_ROW = 128
 MAX_GROUP = 256
@@ -196,11 +202,17 @@ def reduce_form(shape: Sequence[int], axes: Sequence[int], kind: str) -> str:
 
 def reduce_units(shape: Sequence[int], axes: Sequence[int], kind: str = "cpu") -> int:
     """Pieces of work in a reduction, before it is split."""
-    kept, _ = reduction_layout(shape, axes)
+    kept, reduced = reduction_layout(shape, axes)
     outputs = math.prod(d for d, _ in kept)
     if reduce_form(shape, axes, kind) != "columns":
         return max(outputs, 1)
-    return outputs // kept[-1][0] * -(-kept[-1][0] // COLUMN_BLOCK)
+    return outputs // kept[-1][0] * -(-kept[-1][0] // _most_columns(reduced))
+
+
+def _most_columns(reduced: Sequence[tuple[int, int]]) -> int:
+    """Columns of one unit."""
+    tall = math.prod(d for d, _ in reduced) >= TALL_ROWS
+    return TALL_COLUMN_BLOCK if tall else COLUMN_BLOCK
 
 
 def by_groups(shape: Sequence[int], axes: Sequence[int], kind: str) -> bool:
@@ -315,19 +327,20 @@ def columns_loop(p: Pieces, width: int, step: Any) -> list[str]:
     return [line for line in lines if line]
 
 
-def column_block(kept: Any) -> tuple[list[str], int]:
+def column_block(kept: Any, reduced: Any) -> tuple[list[str], int]:
     """Statements that find a unit's block of columns: ``base``, ``first``, ``m``; and its size."""
     width = kept[-1][0]
-    blocks = -(-width // COLUMN_BLOCK)
+    most = _most_columns(reduced)
+    blocks = -(-width // most)
     outer = flat_offset(kept[:-1], "o") if len(kept) > 1 else "0"
-    size = f"(int)min((long){COLUMN_BLOCK}, {width}L - c0)" if blocks > 1 else f"{width}"
+    size = f"(int)min((long){most}, {width}L - c0)" if blocks > 1 else f"{width}"
     lines = [
-        f"const long o = unit / {blocks}UL; const long c0 = (unit % {blocks}UL) * {COLUMN_BLOCK}L;",
+        f"const long o = unit / {blocks}UL; const long c0 = (unit % {blocks}UL) * {most}L;",
         f"const int m = {size};",
         f"const long base = {outer} + c0;",
         f"const long first = to + o * {width}L + c0;",
     ]
-    return lines, min(width, COLUMN_BLOCK)
+    return lines, min(width, most)
 
 
 def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) -> list[str]:
@@ -337,27 +350,45 @@ def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) 
     run = element.run_length(width)
     if run is not None and run != width:
         element.lines = False  # a row crosses where a map begins again
-    lines, block = column_block(kept)
+    lines, block = column_block(kept, reduced)
 
-    def step(c: str, lanes: int) -> list[str]:
-        value = element.value("v", c, lanes)
-        if lanes == 1:
-            return [*value, f"acc[{c}] = {p.combine(f'acc[{c}]', 'v')};"]
-        v = vector(t, lanes)
+    def step(rows: int) -> Callable[[str, int], list[str]]:
+        """One vector of columns, of `rows` rows; where these begin does not change from vector to vector."""
+
+        def of(c: str, lanes: int) -> list[str]:
+            v = vector(t, lanes)
+            body = [f"{v} gr_acc = {f'acc[{c}]' if lanes == 1 else f'vload{lanes}(0, acc + {c})'};"]
+            for k in range(rows):
+                body += [
+                    "{",
+                    *indented(element.begin(f"gr_row{k}"), 1),
+                    *indented(element.value("v", c, lanes), 1),
+                ]
+                body += [f"    gr_acc = {p.combine('gr_acc', 'v', lanes)};", "}"]
+            end = f"acc[{c}] = gr_acc;" if lanes == 1 else f"vstore{lanes}(gr_acc, 0, acc + {c});"
+            return [*body, end]
+
+        return of
+
+    def rows_loop(rows: int) -> list[str]:
+        starts = [
+            f"const long gr_row{k} = base + {flat_offset(reduced, f'(gr_r + {k})')};" for k in range(rows)
+        ]
         return [
-            *value,
-            f"const {v} gr_acc = vload{lanes}(0, acc + {c});",
-            f"vstore{lanes}({p.combine('gr_acc', 'v', lanes)}, 0, acc + {c});",
+            f"for (; gr_r + {rows} <= end; gr_r += {rows}) {{",
+            *indented(starts, 1),
+            *indented(columns_loop(p, width, step(rows)), 1),
+            "}",
         ]
 
+    many = ROWS_AT_ONCE if math.prod(d for d, _ in reduced) >= TALL_ROWS else 1
     return [
         *lines,
         f"{t} acc[{block}];",
         f"for (int c = 0; c < m; ++c) acc[c] = {p.neutral()};",
-        "for (long gr_r = begin; gr_r < end; ++gr_r) {",
-        *indented(element.begin(f"base + {flat_offset(reduced, 'gr_r')}"), 1),
-        *indented(columns_loop(p, width, step), 1),
-        "}",
+        "long gr_r = begin;",
+        *(rows_loop(many) if many > 1 else []),
+        *rows_loop(1),
         f"for (int c = 0; c < m; ++c) {{ {result('first + c', 'acc[c]')} }}",
     ]
 
