@@ -481,6 +481,7 @@ def test_a_kernel_that_does_not_build(monkeypatch: pytest.MonkeyPatch) -> None:
         plan.sources = {
             d: s + "\n__kernel void broken(int) { no_such_thing; }" for d, s in plan.sources.items()
         }
+        plan.kernels = {d: {n: f"// another\n{t}" for n, t in k.items()} for d, k in plan.kernels.items()}
         return plan
 
     with gr.Session(device="opencl:0") as sess:

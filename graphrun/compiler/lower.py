@@ -74,7 +74,7 @@ class _Lowering:
         self.residents: dict[Value, int] = {}  # registers of fed device arrays
         self.places: dict[tuple[Value, str], Place] = {}
         self.aliases: dict[Node, bool] = {}
-        self.texts: dict[str, list[str]] = {}
+        self.texts: dict[str, dict[str, str]] = {}  # of each device, by the kernel's name
         self.kernels: dict[str, KernelCache] = {}
         self.scratch = 0
         self.packs: dict[Any, Place] = {}
@@ -234,7 +234,8 @@ class _Lowering:
         )
         self._assign_buffers()
         for device, texts in self.texts.items():
-            plan.sources[device] = program_source(texts, self.target.capabilities[device])
+            plan.kernels[device] = texts
+            plan.sources[device] = program_source(list(texts.values()), self.target.capabilities[device])
         return plan
 
     def _fetched(self, value: Value) -> int:
@@ -449,7 +450,7 @@ class _Lowering:
             args = tuple(("buffer", where[k][v]) if k in where else (k, v) for k, v in launch.args)
             over = [k == "out" and outs[v].buffer in lent for k, v in launch.args]
             roles = tuple("inout" if o else k for o, (k, _) in zip(over, launch.args, strict=True))
-            self.texts.setdefault(node.device, []).append(launch.text)
+            self.texts.setdefault(node.device, {})[launch.name] = launch.text
             read = sum(where[k][v].size_bytes for k, v in launch.args if k == "in")
             written = sum(where[k][v].size_bytes for k, v in launch.args if k == "out")
             self.plan.steps.append(

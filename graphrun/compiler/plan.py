@@ -37,6 +37,8 @@ class Plan:
     buffers : list of BufferInfo
     sources : dict
         The OpenCL program of each device.
+    kernels : dict
+        Of each device, the text of each kernel by its name; equal names mean equal texts.
     labels : dict
         Names of registers that are fed or fetched.
     asks : list of str
@@ -54,6 +56,7 @@ class Plan:
     device_updates: list[tuple[Any, str]] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, dict[str, str]] = field(default_factory=dict)
     read_states: list[Any] = field(default_factory=list)
     state_specs: dict[Any, Spec] = field(default_factory=dict)
     host_peak_bytes: int = 0

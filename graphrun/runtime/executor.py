@@ -17,6 +17,7 @@ from graphrun.errors import DeviceError, ExecutionError, GraphrunError, OpError,
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
 from graphrun.runtime.first_run import compiled_ahead, said_when_long
+from graphrun.runtime.kernel_set import KernelSet
 from graphrun.runtime.plan_function import FILE_NAME, FIRST_LINE, PlanFunction, no_room_for, result_buffers
 from graphrun.runtime.store import Cell, Store
 from graphrun.shapes import format_shape
@@ -55,10 +56,10 @@ class BoundPlan:
         self._run: Callable[..., Any]
         self._state_buffers: list[tuple[Cell, str, int]] = []
         with said_when_long() if plan.sources else nullcontext():
-            self._programs = {name: devices(name).build(source) for name, source in plan.sources.items()}
+            self._programs = {name: KernelSet(plan, name, devices(name)) for name in plan.sources}
         with store.lock:  # of two threads that bind plans of one variable, one makes its buffer
             self._bind()
-        if any(getattr(program, "cold", False) for program in self._programs.values()):
+        if any(kernels.cold for kernels in self._programs.values()):
             bound = self._run
             self._run = functools.partial(self._first_run, bound)
 

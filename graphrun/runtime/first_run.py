@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from graphrun.compiler.plan import Plan
+from graphrun.runtime.kernel_set import KernelSet, launches_on
 from graphrun.runtime.plan_function import SCALAR_TYPES
 
 _SAID_AFTER_S = 2.0
@@ -51,27 +52,31 @@ def _say() -> None:
 
 
 @contextlib.contextmanager
-def compiled_ahead(plan: Plan, devices: Callable[[str], Any], programs: Mapping[str, Any]) -> Iterator[None]:
+def compiled_ahead(
+    plan: Plan, devices: Callable[[str], Any], programs: Mapping[str, KernelSet]
+) -> Iterator[None]:
     """Context of a plan's first run, in which its kernels are compiled by other processes too."""
-    cold = {name: program for name, program in programs.items() if getattr(program, "cold", False)}
-    for name, program in cold.items():
-        devices(name).compile_ahead(program, *_task(plan, name))
+    cold = {name: kernels.cold for name, kernels in programs.items() if kernels.cold}
+    for name, found in cold.items():
+        for program, kernels in found.items():
+            devices(name).compile_ahead(program, *_task(plan, name, kernels))
     try:
         with said_when_long() if cold else contextlib.nullcontext():
             yield
     finally:
         for name in cold:
             devices(name).stop_ahead()
-    for name, program in cold.items():
+    for name, found in cold.items():
         devices(name).finish()
-        program.compiled(sorted({s.kernel for s in plan.launches if s.device == name}))
+        for program, kernels in found.items():
+            program.compiled(sorted(kernels))
 
 
-def _task(plan: Plan, device: str) -> tuple[dict[int, int], list[Any]]:
-    """The sizes of a device's buffers, and its launches with buffers by their number."""
+def _task(plan: Plan, device: str, kernels: Collection[str]) -> tuple[dict[int, int], list[Any]]:
+    """The sizes of a device's buffers, and its launches of these kernels with buffers by their number."""
     launches = []
-    for step in plan.launches:
-        if step.device != device:
+    for step in launches_on(plan, device):
+        if step.kernel not in kernels:
             continue
         args: list[tuple[str, Any]] = []
         for kind, value in step.args:

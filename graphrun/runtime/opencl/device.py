@@ -83,6 +83,8 @@ class OpenCLDevice:
             raise self.failure(error, "opening the device") from error
         self._handle = handle
         self._programs = ProgramCache(report, self.context, handle)
+        # Kernels of the plans that were made, for those that will be: see `KernelSet`.
+        self.known_kernels: dict[str, Any] = {}
         self._ahead = CompileAhead(report.platform_index, report.device_index)
         if discover.is_new(report) and self._programs.compiles_late:
             self._ahead.start()
