@@ -103,6 +103,7 @@ from graphrun.initializers import random_uniform as random_uniform_initializer
 from graphrun.initializers import truncated_normal as truncated_normal_initializer
 from graphrun.initializers import variance_scaling as variance_scaling_initializer
 from graphrun.initializers import zeros as zeros_initializer
+from graphrun.interactive import InteractiveSession as InteractiveSession
 from graphrun.modes import disable_eager_execution as disable_eager_execution
 from graphrun.modes import disable_v2_behavior as disable_v2_behavior
 from graphrun.modes import executing_eagerly as executing_eagerly
@@ -444,7 +445,6 @@ from graphrun.ops.strings import string_split as string_split
 from graphrun.ops.strings import string_to_number as string_to_number
 from graphrun.ops.together import tuple_ as tuple
 from graphrun.runtime.device_array import DeviceArray as DeviceArray
-from graphrun.session import InteractiveSession as InteractiveSession
 from graphrun.session import Session as Session
 from graphrun.shapes import Dimension as Dimension
 from graphrun.shapes import TensorShape as TensorShape

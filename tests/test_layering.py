@@ -81,6 +81,7 @@ ROOMS = {
     "graphrun.callables": "callables",
     "graphrun.config": "session",
     "graphrun.moving": "session",
+    "graphrun.interactive": "session",
     "graphrun.feeds": "session",
     "graphrun.fetches": "session",
     "graphrun.__main__": "tools",
