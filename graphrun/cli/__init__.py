@@ -1,4 +1,4 @@
-"""The ``graphrun`` command: ``graphrun doctor``, ``graphrun bench`` and ``graphrun cache``."""
+"""The ``graphrun`` command: ``graphrun doctor``, ``bench``, ``tune`` and ``cache``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _EPILOG = """\
 examples:
   graphrun doctor                         what works on this machine, and how to mend the rest
   graphrun cache                          what is kept on disk, and where; `graphrun cache clear`
+  graphrun tune                           measure what is quickest here; --seconds 300 searches longer
   graphrun bench                          the main job: matmul, an elementwise chain, training on digits
   graphrun bench matmul --sizes 512,2048  one workload
   graphrun bench --devices cpu,opencl:0 --json bench.json --plot bench.png
@@ -33,6 +34,17 @@ workloads:
 _BENCH_EPILOG = """\
 exit status: 0 when every result is right; 1 when one is wrong, failed or could not be run;
 2 for a usage error or a library that is not installed.
+"""
+_TUNE_DESCRIPTION = """\
+Time the ways in which a device can multiply matrices, for a short list of shapes, and keep those
+that beat what graphrun would choose by more than noise. Results are compared with NumPy's first.
+Everything works without it; where it has run, new sessions use what was found, for shapes of about
+that size.
+"""
+_TUNE_EPILOG = """\
+What is found lies in the cache (`graphrun cache`), for the device, its driver and the kernels.
+--export and --import share it with other machines that have such a device.
+exit status: 0 when something was measured, or shared; else 1.
 """
 _CACHE_EPILOG = """\
 environment:
@@ -55,7 +67,7 @@ def _parser() -> _Parser:
     form = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog="graphrun", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
     parser.add_argument("--version", action="version", version=f"graphrun {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="{doctor,bench,cache}", title="commands")
+    commands = parser.add_subparsers(dest="command", metavar="{doctor,bench,tune,cache}", title="commands")
 
     doctor = commands.add_parser(
         "doctor", formatter_class=form, help="say which OpenCL devices work, and how to mend the others",
@@ -83,6 +95,18 @@ def _parser() -> _Parser:
     bench.add_argument("--json", metavar="FILE", help="write every measurement to a JSON file")
     bench.add_argument("--plot", metavar="FILE", help="draw a chart: .png, .svg or .pdf (needs matplotlib)")
 
+    tune = commands.add_parser(
+        "tune", formatter_class=form, help="measure which kernels are quickest on a device, and keep that",
+        description=_TUNE_DESCRIPTION, epilog=_TUNE_EPILOG,
+    )  # fmt: skip
+    tune.add_argument(
+        "families", nargs="*", metavar="FAMILY", type=_family, help="gemm, matrix products; the only one yet"
+    )
+    tune.add_argument("--device", metavar="NAME", default="", help="as opencl:0, the default")
+    tune.add_argument("--seconds", metavar="N", type=_seconds, help="time for it all (default 60)")
+    tune.add_argument("--export", metavar="FILE", help="write what was found to a file, and measure nothing")
+    tune.add_argument("--import", metavar="FILE", dest="take", help="take what was found from such a file")
+
     cache = commands.add_parser(
         "cache", formatter_class=form, help="show or clear what is kept on disk",
         description="Show the cache of compiled kernels and of verdicts on devices, or clear it.",
@@ -94,6 +118,24 @@ def _parser() -> _Parser:
     )  # fmt: skip
     parser.commands = dict(commands.choices)
     return parser
+
+
+def _family(text: str) -> str:
+    from graphrun.runtime.opencl.tuned import FAMILIES
+
+    if text not in FAMILIES:
+        raise argparse.ArgumentTypeError(f"there is no tunable family {text!r}, only {', '.join(FAMILIES)}")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def _workload(text: str) -> str:
@@ -133,6 +175,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = doctor(refresh=arguments.refresh)
         elif command == "bench":
             code = _bench(arguments)
+        elif command == "tune":
+            from graphrun.cli.tune import DEFAULT_SECONDS, Request, tune
+
+            asked = Request(
+                arguments.device, arguments.seconds or DEFAULT_SECONDS, tuple(arguments.families),
+                arguments.export, arguments.take,
+            )  # fmt: skip
+            code = tune(asked)
         elif command == "cache":
             from graphrun.cli import cache
 

@@ -15,6 +15,7 @@ _TITLES = {
     kernelcache.BINARIES: "programs kept for other drivers",
     kernelcache.FAILED: "sources that did not compile",
     kernelcache.VERDICTS: "verdicts on devices and kernels",
+    kernelcache.TUNED: "choices that graphrun tune made",
 }
 
 

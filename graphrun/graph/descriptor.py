@@ -35,6 +35,28 @@ class Spec(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What was measured to be quicker on a device than what plans choose by their estimates.
+
+    Parameters
+    ----------
+    found : tuple of (str, str, str)
+        Kernel family, class of shapes and the choice, in the words of the family's plans.
+
+    Examples
+    --------
+    >>> Tuning((("gemm", "float 256x256x256", "packed 6x4"),)).choice("gemm", "float 256x256x256")
+    'packed 6x4'
+    """
+
+    found: tuple[tuple[str, str, str], ...] = ()
+
+    def choice(self, family: str, shapes: str) -> str:
+        """The choice for a class of shapes; empty where none was measured."""
+        return next((choice for f, s, choice in self.found if (f, s) == (family, shapes)), "")
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What a device can do; the compiler decides by these and never by a device's name."""
 
@@ -49,6 +71,7 @@ class Capabilities:
     unified_memory: bool = False  # what the driver says
     # Proven by the probe: a buffer over an array of the host is that array, for both sides, without mapping.
     zero_copy: bool = False
+    tuning: Tuning = Tuning()  # by `graphrun tune`
 
     def supports(self, dtype: DType) -> bool:
         """Whether buffers and arithmetic of `dtype` work on this device."""

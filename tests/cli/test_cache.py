@@ -18,6 +18,7 @@ def cache(monkeypatch, tmp_path):
     path.write_bytes(bytes(3 * 2**20))
     cachedir.write_bytes("programs/0123.bin", bytes(1536))
     cachedir.write_json("selftests.json", {})
+    cachedir.write_json("tuned.json", {})
     return tmp_path
 
 
@@ -25,19 +26,20 @@ def test_shows_what_there_is(cache, capsys):
     assert cli.main(["cache"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"graphrun cache: {cache}"
-    rows = {line[:33].strip(): line[33:].split(maxsplit=3) for line in lines[4:10]}
+    rows = {line[:33].strip(): line[33:].split(maxsplit=3) for line in lines[4:11]}
     assert rows["kernels compiled by PoCL"] == ["1", "3.0", "MiB", "just now"]
     assert rows["programs kept for other drivers"] == ["1", "1.5", "KiB", "just now"]
     assert rows["sources that did not compile"] == ["0", "0", "B", "-"]
-    assert rows["total"] == ["3", "3.0", "MiB"]
+    assert rows["choices that graphrun tune made"][0] == "1"
+    assert rows["total"] == ["4", "3.0", "MiB"]
     assert "limit: 512.0 MiB; " in lines[-1]
     assert max(map(len, lines)) <= 110
-    assert len(kernelcache.entries()) == 3, "nothing was deleted"
+    assert len(kernelcache.entries()) == 4, "nothing was deleted"
 
 
 def test_clear(cache, capsys):
     assert cli.main(["cache", "clear"]) == 0
-    assert capsys.readouterr().out == f"graphrun cache: deleted 3 entries, 3.0 MiB, from {cache}\n"
+    assert capsys.readouterr().out == f"graphrun cache: deleted 4 entries, 3.0 MiB, from {cache}\n"
     assert kernelcache.entries() == []
     assert cli.main(["cache", "clear"]) == 0
     assert capsys.readouterr().out == f"graphrun cache: deleted 0 entries, 0 B, from {cache}\n"
@@ -57,7 +59,7 @@ def test_what_cannot_be_deleted_is_an_error(cache, capsys, monkeypatch):
     assert cli.main(["cache", "clear"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("graphrun cache: deleted 0 entries, 0 B")
-    assert captured.err.startswith("graphrun cache: 3 could not be deleted, such as ")
+    assert captured.err.startswith("graphrun cache: 4 could not be deleted, such as ")
 
 
 def test_unknown_action(cache, capsys):

@@ -28,7 +28,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"graphrun {graphrun.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["doctor", "bench"])
+@pytest.mark.parametrize("command", ["doctor", "bench", "tune"])
 def test_help_of_a_command(capsys, command):
     assert cli.main([command, "--help"]) == 0
     out = capsys.readouterr().out
@@ -47,6 +47,9 @@ def test_help_of_a_command(capsys, command):
         (["bench", "--json", "no/such/folder/a.json"], "--json: there is no folder 'no/such/folder'"),
         (["bench", "--plot", "a.txt"], "--plot: 'a.txt' does not end in .png, .svg, .pdf"),
         (["bench", "--repeat=8"], "unrecognized arguments: --repeat=8"),
+        (["tune", "sort"], "there is no tunable family 'sort', only gemm"),
+        (["tune", "--seconds", "soon"], "'soon' is not a number of seconds"),
+        (["tune", "--device", "cuda:0"], "there is no device 'cuda:0'"),
         (["doctor", "now"], "unrecognized arguments: now"),
     ],
 )

@@ -92,21 +92,29 @@ class _Sizes(NamedTuple):
     b_readers: int
 
 
+def label_of(way: Way) -> str:
+    """The name of a way, as tuning has it: how B is read, and the register tile."""
+    return f"{way.mode} {way.tile.mr}x{way.tile.nv}"
+
+
+def ways_cpu(problem: Problem, capabilities: Capabilities) -> list[str]:
+    """Return the names of the ways in which `problem` can be done, the one that is chosen first."""
+    ways = sorted(_ways(_sizes_of(problem, capabilities, (1, 1))), key=lambda item: item[0])
+    return list(dict.fromkeys(label_of(way) for _, way in ways))
+
+
 def plan_cpu(
-    problem: Problem, capabilities: Capabilities, readers: tuple[int, ...] = (1, 1)
+    problem: Problem, capabilities: Capabilities, readers: tuple[int, ...] = (1, 1), wanted: str = ""
 ) -> KernelPlan | None:
-    """Return the launches of `problem` in the way that is estimated to take the least time."""
+    """Return the launches of `problem` in the way that is estimated to take the least time.
+
+    Only ways with the name `wanted` are considered, if there is one.
+    """
+    sizes = _sizes_of(problem, capabilities, readers)
     lanes = _lanes(problem.real, capabilities)
     a, b, batch = problem.a, problem.b, problem.batch
     m, n, k = problem.m, problem.n, problem.k
-    dots = not a.transposed and b.transposed and not a.half and k >= lanes
-    sizes = _Sizes(
-        m, n, k, problem.batch_count, lanes, REAL_BYTES[problem.real], dots, a.transposed, b.transposed,
-        b.half, problem.blocked, len(batch) <= 3, REAL_BYTES[problem.real] < 4,
-        capabilities.vector_width_float == 8, max(capabilities.compute_units, 1),
-        readers[b.ref[1]],
-    )  # fmt: skip
-    way = choose(sizes)
+    way = choose(sizes, wanted)
     packs: list[Pack] = []
     if not k:  # without terms nothing is read
         a, b = replace(a, half=False), replace(b, half=False, transposed=False)
@@ -177,10 +185,23 @@ def _lanes(real: str, capabilities: Capabilities) -> int:
     return min(max(register_bytes // REAL_BYTES[real], 2), 16)
 
 
+def _sizes_of(problem: Problem, capabilities: Capabilities, readers: tuple[int, ...]) -> _Sizes:
+    a, b, lanes = problem.a, problem.b, _lanes(problem.real, capabilities)
+    dots = not a.transposed and b.transposed and not a.half and problem.k >= lanes
+    return _Sizes(
+        problem.m, problem.n, problem.k, problem.batch_count, lanes, REAL_BYTES[problem.real], dots,
+        a.transposed, b.transposed, b.half, problem.blocked, len(problem.batch) <= 3,
+        REAL_BYTES[problem.real] < 4, capabilities.vector_width_float == 8,
+        max(capabilities.compute_units, 1), readers[b.ref[1]],
+    )  # fmt: skip
+
+
 @functools.lru_cache(maxsize=4096)
-def choose(sizes: _Sizes) -> Way:
-    """Return the way that is estimated to take the least time."""
-    return min(_ways(sizes), key=lambda item: item[0])[1]
+def choose(sizes: _Sizes, wanted: str = "") -> Way:
+    """Return the way that is estimated to take the least time, of those with the name `wanted` if any."""
+    ways = list(_ways(sizes))
+    named = [item for item in ways if label_of(item[1]) == wanted] if wanted else []
+    return min(named or ways, key=lambda item: item[0])[1]
 
 
 def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:

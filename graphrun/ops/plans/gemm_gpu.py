@@ -51,12 +51,33 @@ TILES = (
 _LAUNCH_STEPS = 1 << 19  # multiply-adds of one compute unit in the time of a launch
 
 
-def plan_gpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
-    """Return the launches of `problem`; None where no tile fits the device."""
+def label_of(tile: GpuTile) -> str:
+    """The name of a tile, as tuning has it: of a work-group, and of a work-item."""
+    return f"{tile.tm}x{tile.tn}x{tile.tk} {tile.rm}x{tile.rn}"
+
+
+def ways_gpu(problem: Problem, capabilities: Capabilities) -> list[str]:
+    """Return the names of the tiles that `problem` can be done with, the one that is chosen first."""
+    costs = ((_best(problem, capabilities, (tile,)), tile) for tile in TILES)
+    found = sorted((best[0], label_of(tile)) for best, tile in costs if best is not None)
+    return [label for _, label in found]
+
+
+def plan_gpu(problem: Problem, capabilities: Capabilities, wanted: str = "") -> KernelPlan | None:
+    """Return the launches of `problem`, with the tile named `wanted` if it fits; None where none does."""
+    named = tuple(tile for tile in TILES if label_of(tile) == wanted)
+    best = _best(problem, capabilities, named) or _best(problem, capabilities, TILES)
+    return None if best is None else plan_with(problem, best[1], best[2])
+
+
+def _best(
+    problem: Problem, capabilities: Capabilities, tiles: tuple[GpuTile, ...]
+) -> tuple[float, GpuTile, int] | None:
+    """The estimate of the best tile and number of parts, and what these are."""
     real_bytes = REAL_BYTES[problem.real]
     units = max(capabilities.compute_units, 1)
     best: tuple[float, GpuTile, int] | None = None
-    for tile in TILES:
+    for tile in tiles:
         if tile.group[0] * tile.group[1] > capabilities.max_work_group_size:
             continue
         if tile.local_bytes(real_bytes) > capabilities.local_mem_bytes:
@@ -74,9 +95,7 @@ def plan_gpu(problem: Problem, capabilities: Capabilities) -> KernelPlan | None:
             if groups * splits >= 2 * units or problem.k < 512 * splits or len(problem.batch) > 3:
                 break
             splits *= 2
-    if best is None:
-        return None
-    return plan_with(problem, best[1], best[2])
+    return best
 
 
 def plan_with(problem: Problem, tile: GpuTile, splits: int) -> KernelPlan:

@@ -8,13 +8,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from graphrun.errors import DeviceError, message
 from graphrun.graph.descriptor import Capabilities
-from graphrun.runtime.opencl import discover
+from graphrun.runtime.opencl import discover, tuned
 from graphrun.runtime.opencl.ahead import CompileAhead
 from graphrun.runtime.opencl.binding import cl
 from graphrun.runtime.opencl.probe import page_aligned
@@ -74,7 +75,7 @@ class OpenCLDevice:
         self.name = report.name
         self.process = os.getpid()
         self.report = report
-        self.capabilities: Capabilities = report.capabilities
+        self.capabilities: Capabilities = replace(report.capabilities, tuning=tuned.load(report))
         try:
             self.context = cl.Context([handle])
             self.queue = cl.CommandQueue(self.context, handle)

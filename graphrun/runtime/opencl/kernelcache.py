@@ -25,6 +25,7 @@ NOTES = "compiled"
 POCL = "pocl"
 FAILED = "failed"
 VERDICTS = "verdicts"
+TUNED = "tuned"
 
 DEFAULT_LIMIT_MIB = 512
 # What another process may be about to use is left alone.
@@ -130,6 +131,7 @@ _PATTERNS = (
     (FAILED, f"{FAILED}/*.cl*"),
     (VERDICTS, "opencl_devices.json*"),
     (VERDICTS, "selftests.json*"),
+    (TUNED, "tuned.json*"),
 )
 
 
@@ -163,7 +165,7 @@ def limit_bytes() -> int:
 def shrink(limit: int | None = None) -> int:
     """Delete what was not used for longest until the rest is within the limit; return the bytes deleted."""
     limit = limit_bytes() if limit is None else limit
-    found = [e for e in entries() if e.kind != VERDICTS]
+    found = [e for e in entries() if e.kind not in (VERDICTS, TUNED)]
     total = sum(e.size_bytes for e in found)
     deleted = 0
     now = time.time()
