@@ -139,6 +139,30 @@ def test_case(device: str, value: int, expected: int) -> None:
     assert run(device, y, {x: value}) == expected
 
 
+def test_case_tells_what_excludes_what(device: str) -> None:
+    p, q, x = tf.placeholder(tf.bool, (), name="p"), tf.placeholder(tf.bool, (), name="q"), tf.constant(2.0)
+    pairs = [(p, lambda: x), (q, lambda: x * 2.0)]
+    with tf.Session(device=device) as session:
+        both = tf.case(pairs, default=lambda: -x, exclusive=True)
+        slope = tf.gradients(both, x)[0]
+        assert session.run([both, slope], {p: False, q: True}) == [4.0, 2.0]
+        assert session.run([both, slope], {p: False, q: False}) == [-2.0, -1.0]
+        first = tf.case(pairs, default=lambda: -x)
+        assert session.run(first, {p: True, q: True}) == 2.0
+        for pairs_only in (both, tf.case(pairs, exclusive=True)):
+            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+                session.run(pairs_only, {p: True, q: True})
+            assert "exclusive=True: more than 1 conditions (p:0, q:0) evaluated as True:" in str(caught.value)
+            assert "test_control_flow.py" in str(caught.value)
+        for k in (1, 2):
+            some = tf.case(pairs[:k])  # no default, and what is returned was made outside of the branch
+            assert session.run(some, {p: True, q: False}) == 2.0
+            with pytest.raises(tf.errors.InvalidArgumentError, match="None of conditions evaluated as True"):
+                session.run(some, {p: False, q: False})
+    with pytest.raises(TypeError, match="case: pred is a Python bool"):
+        tf.case([(True, lambda: x)], default=lambda: x)
+
+
 # -- while_loop -----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from graphrun.control.gradients import cond_gradient
 from graphrun.control.regions import own
 from graphrun.control.structure import describe, flatten, pack_like, same_structure
 from graphrun.control.values import Values
-from graphrun.dtypes import bool_
+from graphrun.dtypes import bool_, int32
 from graphrun.errors import DTypeError, GraphError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.default import get_default_graph
@@ -18,7 +18,11 @@ from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, register
 from graphrun.graph.region import Region
 from graphrun.graph.site import user_site
-from graphrun.ops.state import constant
+from graphrun.ops.checks import assert_
+from graphrun.ops.convert import cast
+from graphrun.ops.joining import stack
+from graphrun.ops.reduce import reduce_sum
+from graphrun.ops.state import constant, identity
 from graphrun.shapes import Shape
 
 cond_op = register(
@@ -92,14 +96,8 @@ def cond(
                 message(f"cond: {which} is {fn!r}", site=user_site(), expected="a function without arguments",
                         fix=f"cond(pred, lambda: a, lambda: b): pass {which}=lambda: x for a tensor x")
             )  # fmt: skip
-    if isinstance(pred, bool):
-        raise DTypeError(
-            message("cond: pred is a Python bool", site=user_site(), expected="a tensor",
-                    fix="use Python's `if`, or gr.constant(pred)")
-        )  # fmt: skip
     assert true_fn is not None and false_fn is not None
-    predicate = convert_to_tensor(pred)
-    _check_predicate(predicate, "cond")
+    predicate = _predicate(pred, "cond")
     graph = predicate.graph
     with graph.as_default(), graph.name_scope(name or "cond") as scope:
         branches: dict[str, Region] = {}
@@ -125,7 +123,14 @@ def cond(
     return result
 
 
-def _check_predicate(predicate: Tensor, where: str) -> None:
+def _predicate(pred: Any, where: str) -> Tensor:
+    """`pred` as a tensor of one bool."""
+    if isinstance(pred, bool):
+        raise DTypeError(
+            message(f"{where}: pred is a Python bool", site=user_site(), expected="a tensor",
+                    fix="use Python's `if`, or gr.constant(pred)")
+        )  # fmt: skip
+    predicate = convert_to_tensor(pred)
     if predicate.dtype is not bool_ or predicate._shape not in ((), None):
         raise DTypeError(
             message(
@@ -136,6 +141,7 @@ def _check_predicate(predicate: Tensor, where: str) -> None:
                 expected="a tensor of dtype bool and shape ()",
             )
         )
+    return predicate
 
 
 def _with_operations(result: Any, which: str, scope: str) -> Any:
@@ -203,9 +209,14 @@ def case(
     pred_fn_pairs : list of (bool tensor, function), or dict
         A dictionary has no order of interest, so its predicates should exclude each other.
     default : function, optional
-        For when none is true; without it, that is the last function's case.
+        For when none is true; without it, that is an error in the run.
     exclusive : bool
-        Says that at most one predicate is true; the first one that is decides in any case.
+        Check that at most one predicate is true.  Else the first one that is decides.
+
+    Raises
+    ------
+    InvalidArgumentError
+        In the run, where more predicates are true than may be, or none of them without a default.
 
     Examples
     --------
@@ -223,16 +234,42 @@ def case(
             message("case: pred_fn_pairs is no list of pairs", site=user_site(),
                     expected="[(pred, function), ...] with one pair or more")
         )  # fmt: skip
+    preds = [_predicate(p, "case") for p, _ in pairs]
     with get_default_graph().name_scope(name or "case"):
+        checks = [_at_most_one(preds)] if exclusive else []
         chosen = default
         if chosen is None:
-            chosen = pairs.pop()[1]
-            if not pairs:
-                result = chosen()
-                return result
-        for pred, fn in reversed(pairs):
+            chosen = _the_last(preds, pairs.pop()[1])
+        for pred, (_, fn) in reversed(list(zip(preds, pairs, strict=False))):
             chosen = _either(pred, fn, chosen, strict)
-        return chosen()
+        with get_default_graph().control_dependencies(checks):
+            return chosen()
+
+
+def _at_most_one(preds: list[Tensor]) -> Operation:
+    """An operation that fails where two are true."""
+    together = stack(preds, name="preds_c")
+    count = reduce_sum(cast(together, int32), name="num_true_conds")
+    names = ", ".join(p.name for p in preds)
+    text = f"exclusive=True: more than 1 conditions ({names}) evaluated as True:"
+    return assert_(count <= 1, [text, together], summarize=len(preds))
+
+
+def _the_last(preds: list[Tensor], fn: Callable[[], Any]) -> Callable[[], Any]:
+    """`fn`, for where all but the last one are false; then the last one has to be true."""
+
+    def checked() -> Any:
+        text = "None of conditions evaluated as True:"
+        check = assert_(preds[-1], [text, stack(preds, name="preds_c")], len(preds))
+        with get_default_graph().control_dependencies([check]):
+            result = fn()
+            if result is None:
+                return None
+            # What was made outside waits for the check too.
+            leaves = [x if isinstance(x, Operation) else identity(x) for x in flatten(result)]
+            return pack_like(result, leaves)
+
+    return checked
 
 
 def _either(

@@ -10,14 +10,14 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, ExecutionError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.site import user_site
 from graphrun.ops.arithmetic import clip_by_value, maximum, minimum
-from graphrun.ops.attributes import dims_of, is_tensor, require_rank, static_int
+from graphrun.ops.attributes import dims_of, is_tensor, known_ints, require_rank, static_int
 from graphrun.ops.compare import select
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import floor
@@ -25,11 +25,12 @@ from graphrun.ops.families import require_kind, require_same_dtype
 from graphrun.ops.fill import ones_like, shape, zeros
 from graphrun.ops.gather import take
 from graphrun.ops.joining import concat, stack
-from graphrun.ops.reduce import reduce_max, reduce_prod
+from graphrun.ops.reduce import reduce_max, reduce_min, reduce_prod
 from graphrun.ops.reshape import reshape
 from graphrun.ops.scatter import scatter_nd, scatter_rows_op
 from graphrun.ops.segments import unsorted_segment_sum
 from graphrun.ops.sequences import range_
+from graphrun.ops.state import IDENTITY
 from graphrun.shapes import format_shape, is_compatible
 
 # -- unique ---------------------------------------------------------------------------------------
@@ -256,6 +257,25 @@ def dynamic_stitch(indices: Sequence[Any], data: Sequence[Any], name: str | None
 # -- counting ---------------------------------------------------------------------------------------
 
 
+def _countable_rule(numbers: Spec, *, low: Any) -> tuple[Spec]:
+    known = known_ints(low)
+    if known and known[0] is not None and known[0] < 0:
+        raise RuleError(
+            f"arr must be non-negative, and holds {known[0]}", expected="numbers from 0", fix="use gr.maximum"
+            "(arr, 0), or gr.boolean_mask(arr, arr >= 0)", kind=InvalidArgumentError,
+        )  # fmt: skip
+    return (numbers,)
+
+
+# The least number arrives as an attribute, and so is looked at on every device, before numbers are counted.
+countable_op = register(
+    OpDef(
+        "countable", _countable_rule, lambda numbers, *, low: numbers, IDENTITY, no_gradient,
+        value_attrs=("low",), input_names=("numbers",),
+    )
+)  # fmt: skip
+
+
 def bincount(
     arr: Any, weights: Any = None, minlength: Any = None, maxlength: Any = None, dtype: Any = dtypes.int32,
     name: str | None = None,
@@ -274,6 +294,11 @@ def bincount(
     dtype : dtype
         Of the result without weights.
 
+    Raises
+    ------
+    InvalidArgumentError
+        In the run, where a number is negative.
+
     Examples
     --------
     >>> import graphrun as gr
@@ -286,6 +311,9 @@ def bincount(
         flat = reshape(x, [-1])
         none = convert_to_tensor(np.array([-1], x.dtype.numpy), graph=x.graph)
         length = reduce_max(concat([flat, none], 0)) + 1
+        # Zero if all is well, so that batches share a plan.
+        low = reduce_min(concat([flat, zeros([1], x.dtype)], 0))
+        flat = apply(countable_op, (flat,), {"low": low})
         if minlength is not None:
             length = maximum(length, minlength)
         if maxlength is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, GraphError, message
 from graphrun.graph.apply import convert_to_tensor
@@ -35,6 +37,27 @@ def moving_average_variables(scope: str | None = None) -> list[Variable]:
     return get_default_graph().get_collection(_COLLECTION, scope)
 
 
+def _require_number(value: Any, what: str, name: str) -> None:
+    """Raise unless `value` is a real number, or a tensor or variable that holds one."""
+    if isinstance(value, Tensor | Variable):
+        kind = value.dtype
+        fits = value.shape.ndims in (0, None) and (kind.is_floating or kind.is_integer)
+        got = f"'{value.name}', {kind} of shape {value.shape}"
+    else:
+        fits = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf"
+        got = f"{value!r}, of type {type(value).__name__}"
+    if not fits:
+        raise DTypeError(
+            message(
+                f"{what} is no number",
+                where=f"ExponentialMovingAverage '{name}'",
+                site=user_site(),
+                got=got,
+                expected="a number near 1, as 0.999" if what == "decay" else "a number, as the global step",
+            )
+        )
+
+
 class ExponentialMovingAverage:
     """Averages that follow variables: ``average -= (1 - decay) * (average - value)`` at each update.
 
@@ -48,6 +71,11 @@ class ExponentialMovingAverage:
     zero_debias : bool
         For averages of tensors, which begin at 0: divide by ``1 - decay ** updates``.
     name : str
+
+    Raises
+    ------
+    DTypeError
+        Where `decay` or `num_updates` is no number.
 
     Examples
     --------
@@ -70,6 +98,9 @@ class ExponentialMovingAverage:
         zero_debias: bool = False,
         name: str = "ExponentialMovingAverage",
     ) -> None:
+        for what, value in (("decay", decay), ("num_updates", num_updates)):
+            if value is not None or what == "decay":
+                _require_number(value, what, name)
         self._decay = decay
         self._num_updates = num_updates
         self._zero_debias = zero_debias

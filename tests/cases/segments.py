@@ -62,6 +62,7 @@ CASES: list[Case] = [
     segments((6,), IDS, 3, "sum"),
     segments((0, 2), ints((0,), 0, 2), 3, "max", gradient=False, host_ok=True),
     segments((700, 20), ints((700,), 0, 9), 9, "sum", gradient=False),
+    case("countable", [ints((9,), 0, 4, None)], {"low": 0}, dtype="int32"),
     case("unique", [ints((9,), 0, 4, None)], INDEX, dtype="int32", host_ok=True),
     case("unique", [fixed([4, 1, 4, 2], "int64")], WIDE, host_ok=True,
          expected=lambda x: ([4, 1, 2], [0, 1, 0, 2], [2, 1, 1])),

@@ -10,7 +10,7 @@ import pytest
 from gradcheck import check_gradients
 
 import graphrun as gr
-from graphrun.errors import DTypeError, ExecutionError, ShapeError
+from graphrun.errors import DTypeError, ExecutionError, InvalidArgumentError, ShapeError
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2) - 4
 IDS = np.array([0, 0, 2, 2, 2, 4])
@@ -119,6 +119,11 @@ def test_counts(sess: gr.Session) -> None:
     assert [g.tolist() for g in got] == [
         [1, 3, 0, 0, 1], [1, 3, 0, 0, 1, 0, 0], [1, 3], [0, 1.5, 0, 0, 2], [],
     ]  # fmt: skip
+    for counts in (gr.bincount(x), gr.bincount(x, maxlength=2), gr.bincount(x, weights=gr.ones_like(x))):
+        with pytest.raises(InvalidArgumentError, match="arr must be non-negative, and holds -3") as caught:
+            sess.run(counts, {x: [1, 0, -3, 2]})
+        assert "test_sets.py:" in str(caught.value) and "gr.maximum(arr, 0)" in str(caught.value)
+        sess.run(counts, {x: [1, 2]})
     points = np.random.default_rng(0).normal(0, 1, 300).astype(np.float32)
     counts = sess.run(gr.histogram_fixed_width(points, [-2.0, 2.0], nbins=8, dtype=gr.int64))
     expected = np.histogram(np.clip(points, -2, 1.9999), 8, (-2, 2))[0]

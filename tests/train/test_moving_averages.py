@@ -87,3 +87,9 @@ def test_messages() -> None:
         ema.apply([gr.Variable(1, name="count")])
     with pytest.raises(GraphError, match=r"the shape of 'x:0' is \(\?,\)"):
         ema.apply([gr.placeholder(gr.float32, (None,), name="x")])
+    for decay in ("0.9", None, [0.9], gr.constant([0.9])):
+        with pytest.raises(DTypeError, match=r"decay is no number(.|\n)*test_moving_averages.py") as caught:
+            gr.train.ExponentialMovingAverage(decay)
+        assert "expected a number near 1, as 0.999" in str(caught.value)
+    with pytest.raises(DTypeError, match="num_updates is no number\n(.|\n)*'7', of type str"):
+        gr.train.ExponentialMovingAverage(0.9, "7")
