@@ -487,6 +487,13 @@ def test_variable_without_initial_value() -> None:
         gr.Variable(x, expected_shape=[2, 4], name="w")
 
 
+def test_arguments_that_say_how_tensorflow_keeps_variables_are_accepted(device: str) -> None:
+    v = gr.Variable(2.0, use_resource=True, synchronization=None, aggregation=None)
+    with gr.Session(device=device) as sess:
+        sess.run(v.initializer)
+        assert sess.run(v) == 2.0
+
+
 # -- names -------------------------------------------------------------------------------------
 
 

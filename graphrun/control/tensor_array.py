@@ -190,11 +190,13 @@ class TensorArray:
 
     def stack(self, name: str | None = None) -> Tensor:
         """All entries in one tensor, of shape ``(size, *element_shape)``."""
+        part, size = self._element[0], self._size()
+        if part is not None and is_static(part) and not size:
+            # A loop over no rows writes none, so nothing but this says how large an entry is.
+            return reshape(self._flow, [shape(self._flow)[0], *part], name or "TensorArrayStack")
         result = identity(self._flow, name or "TensorArrayStack")
-        if self._element[0] is not None:
-            known = (self._size(), *self._element[0])
-            if result._shape is None or not is_static(result._shape):
-                result.set_shape(known)
+        if part is not None and (result._shape is None or not is_static(result._shape)):
+            result.set_shape((size, *part))
         return result
 
     def gather(self, indices: Any, name: str | None = None) -> Tensor:

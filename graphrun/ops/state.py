@@ -261,6 +261,8 @@ class Variable(NotPickled, Operators, RowMethods):
         Checked against that of `initial_value`.
     constraint : function, optional
         Applied to the value after an optimizer's step.
+    use_resource, synchronization, aggregation
+        Accepted for TensorFlow's sake; all variables are like its resource variables.
 
     Notes
     -----
@@ -291,6 +293,9 @@ class Variable(NotPickled, Operators, RowMethods):
         expected_shape: Any = None,
         import_scope: str | None = None,
         constraint: Callable[[Any], Any] | None = None,
+        use_resource: bool | None = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
     ) -> None:
         if initial_value is None:
             raise GraphError(
