@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphrun.compiler.blocks import BLOCKS
 from graphrun.compiler.ir import Node
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.steps import DownloadStep, LaunchStep, UploadStep, size_bytes
@@ -23,6 +24,8 @@ _FRESH_BYTE_NS = 0.2
 _PRODUCT_FLOPS_PER_NS = 30.0
 # A result beyond this comes from the operating system, page by page.
 _FRESH_BYTES = 1 << 18
+# Operations that run block by block do not go to memory, and take more than one core.
+_BLOCK_SPEED_UP = 2
 # Below, asking what a kernel would do costs more than the answer is worth.
 _SMALL_ELEMENTS = 1 << 14
 
@@ -44,6 +47,9 @@ def host_ns(node: Node) -> float:
     if made + read < _SMALL_ELEMENTS:
         return _CALL_NS
     elements = max(made, read)
+    if node.op is BLOCKS:
+        elements //= _BLOCK_SPEED_UP
+        return _CALL_NS + sum(_ELEMENT_NS * elements for _ in node.attrs["group"].calls)
     made_bytes = sum(size_bytes(s) for s in node.specs)
     fresh = _FRESH_BYTE_NS * made_bytes if made_bytes >= _FRESH_BYTES else 0.0
     descriptor = node.op.descriptor(node.input_specs, node.attrs)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from graphrun.compiler.blocks import BLOCKS
 from graphrun.compiler.codegen.rows import overwrites
 from graphrun.compiler.cost import host_ns
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
@@ -24,7 +25,7 @@ from graphrun.compiler.launch import (
     rows_launches,
 )
 from graphrun.compiler.loops import LOOP
-from graphrun.compiler.memory import Interval, assign_slots, host_peak_bytes
+from graphrun.compiler.memory import assign_buffers, host_peak_bytes
 from graphrun.compiler.packs import count_readers, lasting
 from graphrun.compiler.placement import Target
 from graphrun.compiler.plan import Plan
@@ -41,8 +42,6 @@ from graphrun.compiler.steps import (
     Origin,
     Place,
     UploadStep,
-    places_of,
-    resolved,
     size_bytes,
 )
 from graphrun.compiler.views import only_renames, view_map
@@ -126,6 +125,8 @@ class _Lowering:
 
     def origin(self, node: Node) -> Origin:
         # A fused group is known to the user by its last operation.
+        if node.op is BLOCKS:
+            return Origin(node.attrs["group"].label, node.name, node.site)
         op = node.origin.opdef if node.op in (FUSED, ROWS, EPILOGUE) and node.origin is not None else node.op
         return Origin(op.name, node.name, node.site)
 
@@ -232,7 +233,8 @@ class _Lowering:
         plan.state_specs.update(
             {k: v[0].specs[v[1]] for k, v in program.updates.items() if k not in program.states}
         )
-        self._assign_buffers()
+        assign_buffers(plan, self.slot_bytes, self.device_of, self.fixed)
+        plan.host_peak_bytes = host_peak_bytes(plan, self.register_specs)
         for device, texts in self.texts.items():
             plan.kernels[device] = texts
             plan.sources[device] = program_source(list(texts.values()), self.target.capabilities[device])
@@ -292,6 +294,8 @@ class _Lowering:
             assert self.target.loops is not None, "nobody can run loops"
             function, inner = self.target.loops(node, self.target)
             attrs = {}
+        if node.op is BLOCKS and self.target.blocks is not None:
+            function, attrs = self.target.blocks(node.attrs["group"]), {}
         assert function is not None, f"{node.op.name} should have been replaced"
         if rewrites := self._rewrites_its_state(node):
             rewrite: Any = node.op.rewrite
@@ -574,27 +578,3 @@ class _Lowering:
         return Place(key, 0, source.spec)  # type: ignore[arg-type]
 
     # -- buffers ------------------------------------------------------------------------------
-
-    def _assign_buffers(self) -> None:
-        plan = self.plan
-        lives: dict[Any, list[int]] = {}
-        for number, step in enumerate(plan.steps):
-            for place in places_of(step):
-                if place.buffer in self.slot_bytes:
-                    lives.setdefault(place.buffer, []).append(number)
-        number_of: dict[Any, int] = {}
-        for device in dict.fromkeys(self.device_of.values()):
-            intervals = [
-                Interval(key, self.slot_bytes[key], steps[0], steps[-1])
-                for key, steps in lives.items()
-                if self.device_of[key] == device
-            ]
-            slots, slot_sizes = assign_slots(intervals)
-            first = len(plan.buffers)
-            plan.buffers += [BufferInfo(device, "slot", s) for s in slot_sizes]
-            number_of.update({key: first + slot for key, slot in slots.items()})
-        for key, info in self.fixed.items():
-            number_of[key] = len(plan.buffers)
-            plan.buffers.append(info)
-        plan.steps = [resolved(step, number_of) for step in plan.steps]
-        plan.host_peak_bytes = host_peak_bytes(plan, self.register_specs)

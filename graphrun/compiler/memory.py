@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from graphrun.compiler.plan import Plan
-from graphrun.compiler.steps import DownloadStep, HostStep, UploadStep, size_bytes
+from graphrun.compiler.steps import (
+    BufferInfo,
+    DownloadStep,
+    HostStep,
+    UploadStep,
+    places_of,
+    resolved,
+    size_bytes,
+)  # fmt: skip
 from graphrun.graph.descriptor import Spec
 
 
@@ -68,6 +77,40 @@ def peak_bytes(intervals: Sequence[Interval]) -> int:
         total += change[step]
         most = max(most, total)
     return most
+
+
+def assign_buffers(
+    plan: Plan, slot_bytes: Mapping[Any, int], device_of: Mapping[Any, str], fixed: Mapping[Any, BufferInfo]
+) -> None:
+    """Give each key that stands for a buffer in a plan's steps its number, and the plan its buffers.
+
+    Parameters
+    ----------
+    slot_bytes, device_of : mapping
+        Of the keys that may share slots: their size and their device.
+    fixed : mapping
+        The buffers of the other keys.
+    """
+    lives: dict[Any, list[int]] = {}
+    for number, step in enumerate(plan.steps):
+        for place in places_of(step):
+            if place.buffer in slot_bytes:
+                lives.setdefault(place.buffer, []).append(number)
+    number_of: dict[Any, int] = {}
+    for device in dict.fromkeys(device_of.values()):
+        intervals = [
+            Interval(key, slot_bytes[key], steps[0], steps[-1])
+            for key, steps in lives.items()
+            if device_of[key] == device
+        ]
+        slots, slot_sizes = assign_slots(intervals)
+        first = len(plan.buffers)
+        plan.buffers += [BufferInfo(device, "slot", s) for s in slot_sizes]
+        number_of.update({key: first + slot for key, slot in slots.items()})
+    for key, info in fixed.items():
+        number_of[key] = len(plan.buffers)
+        plan.buffers.append(info)
+    plan.steps = [resolved(step, number_of) for step in plan.steps]
 
 
 def host_peak_bytes(plan: Plan, register_specs: Sequence[Spec]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphrun.collector import collector_paused
+from graphrun.compiler.blocks import blocks
 from graphrun.compiler.cse import cse
 from graphrun.compiler.epilogue import epilogues
 from graphrun.compiler.fold import fold
@@ -153,6 +154,10 @@ def _finish(
     for name, run in PASSES:
         program = done(name, run(program))
     program = done("place", place(program, target), placed=True)
+    # Values that may be computed twice have to be nodes of their own.
+    recomputes = target.memory is not None and target.memory.recompute
+    if target.blocks is not None and not recomputes:
+        program = done("blocks", blocks(program), placed=True)
     if any(runs_kernels(node.device) for node in program.nodes):
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)

@@ -39,6 +39,8 @@ class Target:
         Kernel families that failed their self-test, a set for each device.
     loops : function
         From the node of a loop, and this, to a function of arrays that runs it.
+    blocks : function
+        From a `BlockGroup` to a function of arrays that runs it; None where the host runs node by node.
     memory : MemoryLimit, optional
         What each plan has to keep to (see `compiler/limit.py`).
     """
@@ -50,6 +52,7 @@ class Target:
     loops: Callable[[Node, Target], tuple[Callable[..., Any], Any]] | None = field(
         default=None, compare=False, repr=False
     )
+    blocks: Callable[[Any], Callable[..., Any]] | None = field(default=None, compare=False, repr=False)
     obstacles: dict[Any, str] = field(default_factory=dict, compare=False, repr=False)
     memory: Any = None
 

@@ -8,6 +8,7 @@ from graphrun.compiler.ir import Node
 from graphrun.compiler.limit import MemoryLimit
 from graphrun.compiler.placement import Target
 from graphrun.errors import DeviceError
+from graphrun.runtime.block_runner import BlockRunner
 from graphrun.runtime.devices import get_device
 from graphrun.runtime.loop_runner import LoopRunner
 from graphrun.runtime.selftest import blocked_families
@@ -27,7 +28,7 @@ def target(device: str, soft: bool, strict: bool, memory: MemoryLimit | None = N
     memory : MemoryLimit, optional
         What each plan has to keep to.
     """
-    return Target(device, _Capabilities(soft), strict, _Blocked(), _loop_runner, memory=memory)
+    return Target(device, _Capabilities(soft), strict, _Blocked(), _loop_runner, BlockRunner, memory=memory)
 
 
 class _Capabilities(dict[str, Any]):
