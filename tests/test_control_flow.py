@@ -592,17 +592,3 @@ def test_errors_of_an_iteration_name_the_line_in_the_body() -> None:
     with pytest.raises(GraphrunError, match=r"(?s)gather.*out of range.*"):
         run("cpu:0", y, {n: 5})
     assert run("cpu:0", y, {n: 3}) == (3, 6)
-
-
-@pytest.mark.parametrize("rows", [0, None])
-def test_functions_over_no_rows(rows: int | None, device: str) -> None:
-    x = tf.placeholder(tf.float32, (rows, 2))
-    doubled = tf.map_fn(lambda row: row * 2, x)
-    sums = tf.map_fn(tf.reduce_sum, x)
-    totals = tf.scan(lambda total, row: total + row, x, initializer=tf.ones([2]))
-    fetches = [doubled, sums, totals, *tf.gradients([doubled, totals], [x])]
-    assert [t.shape.as_list() for t in fetches] == [[rows, 2], [rows], [rows, 2], [rows, 2]]
-    shapes = [value.shape for value in run(device, fetches, {x: np.zeros((0, 2))})]
-    assert shapes == [(0, 2), (0,), (0, 2), (0, 2)]
-    if rows is None:  # with rows they are what they were
-        assert run(device, totals, {x: np.ones((2, 2))}).tolist() == [[2, 2], [3, 3]]

@@ -53,6 +53,8 @@ class LoopRunner:
         self._stages: OrderedDict[Any, Stage] = OrderedDict()
         self._store = Store()
         self._lock = threading.Lock()
+        self._thread: int | None = None  # that holds the lock
+        self._inner: LoopRunner | None = None
         asked = [r for r, a in zip(repeated.rows, repeated.saved, strict=True) if a]
         # On the host a list of saved values is as good as an array that they are copied into.
         self._stacked = (
@@ -71,8 +73,17 @@ class LoopRunner:
         return (*found, (title, self._staged(specs, False).bound.plan))
 
     def __call__(self, *inputs: Any) -> Any:
+        if self._thread == threading.get_ident():
+            # A Python function in the body runs the loop that it is in: with states of its own.
+            if self._inner is None:
+                self._inner = LoopRunner(self._repeated, self._target, self._devices, self._where, self._site)
+            return self._inner(*inputs)
         with self._lock:
-            return self._run([np.asarray(v) for v in inputs])
+            self._thread = threading.get_ident()
+            try:
+                return self._run([np.asarray(v) for v in inputs])
+            finally:
+                self._thread = None
 
     def _run(self, inputs: Sequence[np.ndarray]) -> Any:
         repeated, store = self._repeated, self._store
