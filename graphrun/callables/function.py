@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphrun.callables.home import initialize_missing, shared_session
@@ -129,6 +129,12 @@ def function(
         raise GraphError(
             message(f"gr.function with on_unused_input={on_unused_input!r}", expected="'raise' or 'ignore'")
         )
+    if not _is_list(inputs):
+        raise GraphError(
+            message(
+                f"inputs of gr.function are {inputs!r}", expected="a list of tensors, as [x]; [] for none"
+            )
+        )
     fed = [_tensor(t, "an input") for t in inputs]
     pairs = [(_variable(v), new) for v, new in _pairs(updates, "updates")]
     replaced = [(_tensor(t, "what a given replaces"), new) for t, new in _pairs(givens, "givens")]
@@ -196,9 +202,19 @@ def _given(tensor: Tensor, new: Any) -> Tensor:
     return value
 
 
+def _is_list(items: Any) -> bool:
+    return isinstance(items, Iterable) and not (
+        isinstance(items, Tensor) or hasattr(items, "_as_graph_element")
+    )
+
+
 def _pairs(items: Any, what: str) -> list[tuple[Any, Any]]:
     if items is None:
         return []
+    if not _is_list(items):
+        raise GraphError(
+            message(f"{what} of gr.function are {items!r}", expected="a dict, or pairs of old and new")
+        )
     pairs = list(items.items()) if isinstance(items, Mapping) else list(items)
     for pair in pairs:
         if not isinstance(pair, tuple | list) or len(pair) != 2:

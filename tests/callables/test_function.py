@@ -193,3 +193,14 @@ def test_the_shared_session_dies_with_its_graph():
     del f, graph
     gc.collect()
     assert seen() is None
+
+
+def test_a_list_that_was_forgotten_is_told() -> None:
+    x, v = gr.placeholder(gr.float32, ()), gr.Variable(0.0)
+    for inputs in (x, v, None):
+        with pytest.raises(GraphError, match=r"(?s)inputs of gr\.function are .*a list of tensors, as \[x\]"):
+            gr.function(inputs, x + v)
+    with pytest.raises(GraphError, match=r"(?s)updates of gr\.function are .*expected a dict"):
+        gr.function([x], x, updates=v.assign_add(x))
+    add = gr.function(iter([x]), v + x, updates=zip([v], [v + x], strict=True))
+    assert [float(add(2.0)), float(add(3.0))] == [2.0, 5.0]
