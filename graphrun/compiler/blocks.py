@@ -76,7 +76,11 @@ def _is_large(node: Node) -> bool:
     if node.device != NUMPY or len(node.specs) != 1 or node.op.numpy is None or node.op.stateful:
         return False
     spec = node.specs[0]
-    return not spec.dtype.is_string and (num_elements(spec.shape) or 0) >= MIN_ELEMENTS
+    if spec.dtype.is_string or (num_elements(spec.shape) or 0) < MIN_ELEMENTS:
+        return False
+    # Others lead smaller operands in a way of their own, as `bias_add` does.
+    same = all(s.shape == spec.shape for s in node.input_specs)
+    return bool(node.inputs) and (same or node.op.broadcasts)
 
 
 def _consider(node: Node, regions: Regions) -> None:

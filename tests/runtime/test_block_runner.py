@@ -7,13 +7,16 @@ import warnings
 
 import numpy as np
 import pytest
+from op_cases import CASES
 
 import graphrun as gr
 from graphrun.compiler import blocks as pass_
 from graphrun.compiler.blocks import BlockGroup, Call
 from graphrun.dtypes import float32
 from graphrun.errors import ExecutionError
-from graphrun.graph.descriptor import Spec
+from graphrun.graph.apply import apply
+from graphrun.graph.descriptor import Expr, Spec
+from graphrun.graph.opdef import get_op
 from graphrun.runtime import block_runner
 from graphrun.runtime.block_runner import BlockRunner
 
@@ -170,3 +173,44 @@ def test_a_fault_names_the_group(monkeypatch):
         y = gr.add(gr.exp(x), 1.0, name="last")
         with pytest.raises(ExecutionError, match="exp\\+add 'last': it failed on cpu:0"):
             sess.run(y, {x: np.zeros(5)})
+
+
+EXPRESSIONS = [
+    case
+    for case in CASES
+    if isinstance(get_op(case.op).opencl, Expr) and get_op(case.op).numpy is not None
+    and get_op(case.op).writes is None and not get_op(case.op).stateful
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXPRESSIONS, ids=[c.id for c in EXPRESSIONS])
+def test_every_expression_in_a_group(monkeypatch, case):
+    """Each elementwise row of the operation table, between two others, in blocks of four elements."""
+    arrays = [np.asarray(a) for a in case.arrays()]
+    with gr.Graph().as_default(), gr.Session(device="cpu:0", verify=True) as sess:
+        inputs = [gr.placeholder(gr.as_dtype(a.dtype), a.shape) for a in arrays]
+        feeds = dict(zip(inputs, arrays, strict=True))
+        made = apply(case.op, [gr.identity(t) for t in inputs], dict(case.attrs))
+        again = gr.logical_not(made) if made.dtype.is_bool else made + made
+        monkeypatch.setattr(pass_, "MIN_ELEMENTS", 1 << 60)
+        want = sess.run([made, again], feeds)
+        sess._plans.clear()
+        monkeypatch.setattr(pass_, "MIN_ELEMENTS", 1)
+        monkeypatch.setattr(block_runner, "BLOCK_ELEMENTS", 4)
+        monkeypatch.setattr(block_runner, "MIN_THREADED", 0)
+        got = sess.run([made, again], feeds)
+    for g, w in zip(got, want, strict=True):
+        assert g.dtype == w.dtype
+        np.testing.assert_array_equal(g, w)
+
+
+def test_a_bias_is_no_operand_like_others(monkeypatch):
+    monkeypatch.setattr(pass_, "MIN_ELEMENTS", 1)
+    monkeypatch.setattr(block_runner, "BLOCK_ELEMENTS", 16)
+    rng = np.random.default_rng(0)
+    x, b = rng.standard_normal((2, 3, 4, 5)).astype(np.float32), rng.standard_normal(3).astype(np.float32)
+    with gr.Graph().as_default(), gr.Session(device="cpu:0") as sess:
+        t, u = gr.placeholder(gr.float32, x.shape), gr.placeholder(gr.float32, b.shape)
+        y = gr.exp(gr.nn.relu(gr.nn.bias_add(t * 2.0, u, data_format="NCHW")))
+        want = np.exp(np.maximum(x * 2 + b[:, None, None], 0))
+        np.testing.assert_allclose(sess.run(y, {t: x, u: b}), want, rtol=1e-6)
