@@ -81,12 +81,12 @@ def compute_weighted_loss(
         else:
             loss = reduce_sum(weighted)
             if reduction == Reduction.MEAN:
-                loss = math.div_no_nan(loss, reduce_sum(ones_like(values) * factor))
+                loss = math.div_no_nan(loss, reduce_sum(ones_like(values) * factor), name="value")
             elif reduction == Reduction.SUM_BY_NONZERO_WEIGHTS:
                 present = where(math.equal(factor, 0.0), factor * 0.0, ones_like(factor))
-                loss = math.div_no_nan(loss, reduce_sum(ones_like(values) * present))
+                loss = math.div_no_nan(loss, reduce_sum(ones_like(values) * present), name="value")
             elif reduction == Reduction.SUM_OVER_BATCH_SIZE:
-                loss = math.div_no_nan(loss, cast(size(values), float32))
+                loss = math.div_no_nan(loss, cast(size(values), float32), name="value")
         loss = cast(loss, dtype)
     add_loss(loss, loss_collection)
     return loss
@@ -285,7 +285,7 @@ def mean_pairwise_squared_error(
     loss_collection: str | None = GraphKeys.LOSSES,
 ) -> Tensor:  # fmt: skip
     """The squared error of differences between elements, a mean over pairs, summed over samples."""
-    with name_scope(scope, "mean_pairwise_squared_error") as s:
+    with name_scope(scope, "mean_pairwise_squared_error"):
         true, predicted = _pair(labels, predictions, "mean_pairwise_squared_error")
         off = predicted - true
         axes = list(range(1, len(off._shape or ())))
@@ -294,6 +294,6 @@ def mean_pairwise_squared_error(
         total = reduce_sum(off, axes, keepdims=True)
         pairs = 2.0 * math.div_no_nan(count * squares - math.square(total), count * (count - 1.0))
         factor = _fitting(pairs, cast(convert_to_tensor(weights), off.dtype))
-        loss = reduce_sum(pairs * factor, name=s + "value")
+        loss = reduce_sum(pairs * factor, name="value")
     add_loss(loss, loss_collection)
     return loss

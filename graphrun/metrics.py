@@ -183,14 +183,9 @@ def root_mean_squared_error(
     updates_collections: Any = None, name: str | None = None,
 ) -> Metric:  # fmt: skip
     """The root of the mean squared distance; parameters and results are those of `accuracy`."""
-    with variable_scope(name, "root_mean_squared_error"):
-        value, update = mean_squared_error(labels, predictions, weights)
-        return _finish(
-            sqrt(value, name="value"),
-            sqrt(update, name="update_op"),
-            metrics_collections,
-            updates_collections,
-        )
+    value, update = mean_squared_error(labels, predictions, weights, name=name or "root_mean_squared_error")
+    # Outside of the scope, as in TensorFlow.
+    return _finish(sqrt(value), sqrt(update), metrics_collections, updates_collections)
 
 
 # -- counting yes and no --------------------------------------------------------------------------------
@@ -217,10 +212,7 @@ def _count(default: str, label: bool, guess: bool, doc: str) -> Callable[..., Me
     ) -> Metric:  # fmt: skip
         with variable_scope(name, default):
             count, update = _counted(labels, predictions, weights, default, label, guess)
-            value = identity(count, name="value")
-            return _finish(
-                value, identity(update, name="update_op"), metrics_collections, updates_collections
-            )
+            return _finish(identity(count), update, metrics_collections, updates_collections)
 
     metric.__name__ = metric.__qualname__ = default
     metric.__doc__ = doc + "; parameters and results are those of `accuracy`."

@@ -61,7 +61,12 @@ def test_metric_over_batches(device: str, name: str, weighted: bool) -> None:
     else:
         exact = name.endswith("error")
         value, update = function(labels, guesses if exact else tf.cast(guesses > 0.5, tf.int32), w)
-    assert (value.op.name, update.op.name) == (f"{name}/value", f"{name}/update_op")
+    names = (f"{name}/value", f"{name}/update_op")
+    if name.startswith("root"):
+        names = ("Sqrt", "Sqrt_1")
+    elif name.startswith(("true", "false")):
+        names = (f"{name}/Identity", f"{name}/AssignAdd")
+    assert (value.op.name, update.op.name) == names  # TensorFlow's
     seen: list[Any] = [np.zeros(0)] * 3
     with tf.Session(device=device) as session:
         for _ in range(2):

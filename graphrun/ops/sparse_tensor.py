@@ -15,7 +15,7 @@ from graphrun.graph.default import session_for
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.state import placeholder, placeholder_with_default
-from graphrun.shapes import TensorShape, as_shape, format_shape, is_compatible, is_static
+from graphrun.shapes import Shape, TensorShape, as_shape, format_shape, is_compatible
 
 
 class SparseTensorValue(NamedTuple):
@@ -51,6 +51,7 @@ class SparseTensor:
             dense_shape = dense_shape.as_list()
         self._indices = _whole(indices, "indices")
         self._values = convert_to_tensor(values, graph=self._indices.graph)
+        self._stated: Shape = None
         self._dense_shape = _whole(dense_shape, "dense_shape", self._indices.graph)
         places, sizes = self._indices._shape, self._dense_shape._shape
         rank = None if sizes is None or len(sizes) != 1 else sizes[0]
@@ -106,6 +107,8 @@ class SparseTensor:
     @property
     def shape(self) -> TensorShape:
         """What is known of `dense_shape`."""
+        if self._stated is not None:
+            return TensorShape(self._stated)
         known = constant_value(self._dense_shape)
         if known is not None:
             return TensorShape([None if n < 0 else n for n in known.tolist()])
@@ -130,7 +133,9 @@ class SparseTensor:
         return SparseTensorValue(*values)
 
     def _with_values(self, values: Tensor) -> SparseTensor:
-        return SparseTensor(self._indices, values, self._dense_shape)
+        found = SparseTensor(self._indices, values, self._dense_shape)
+        found._stated = self._stated
+        return found
 
     def __mul__(self, dense: Any) -> SparseTensor:
         from graphrun.ops.sparse import sparse_dense_multiply
@@ -187,13 +192,16 @@ def sparse_placeholder(dtype: Any, shape: Any = None, name: str | None = None) -
     known = as_shape(shape)
     rank = None if known is None else len(known)
     labels = [None if name is None else f"{name}/{part}" for part in ("shape", "values", "indices")]
-    if is_static(known):
-        sizes = placeholder_with_default(np.array(known, np.int64), (rank,), labels[0])
+    if known is not None:
+        stated = np.array([-1 if n is None else n for n in known], np.int64)
+        sizes = placeholder_with_default(stated, (rank,), labels[0])
     else:
-        sizes = placeholder(dtypes.int64, (rank,), labels[0])
+        sizes = placeholder(dtypes.int64, (None,), labels[0])
     values = placeholder(as_dtype(dtype), (None,), labels[1])
     indices = placeholder(dtypes.int64, (None, rank), labels[2])
-    return SparseTensor(indices, values, sizes)
+    found = SparseTensor(indices, values, sizes)
+    found._stated = known
+    return found
 
 
 def convert_to_tensor_or_sparse_tensor(value: Any, dtype: Any = None, name: str | None = None) -> Any:

@@ -582,7 +582,7 @@ def global_variables_initializer() -> Operation:
 
 def local_variables_initializer() -> Operation:
     """Return an operation that initializes all local variables of the default graph."""
-    return variables_initializer(local_variables(), name="init_local")
+    return variables_initializer(local_variables())
 
 
 def tables_initializer(name: str = "init_all_tables") -> Operation:

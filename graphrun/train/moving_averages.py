@@ -150,8 +150,9 @@ class ExponentialMovingAverage:
             moving_avg_variables = [*trainable_variables(), *moving_average_variables()]
         averaged = dict.fromkeys(moving_avg_variables)
         names = {self.average_name(v): v for v in averaged}
-        own = set(self._averages.values())
-        names.update({v.op.name: v for v in global_variables() if v not in averaged and v not in own})
+        for v in global_variables():
+            if v not in averaged:
+                names.setdefault(v.op.name, v)
         return names
 
     def _new_average(self, x: Any) -> Variable:

@@ -61,3 +61,34 @@ def same(
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def in_both(build: Callable[[Any, Any], Any], rtol: float = 0.0) -> None:
+    """`build(lib, session)` gives the same in both libraries: numbers within `rtol`, all else equal.
+
+    Variables are TensorFlow 1's own, in the session's graph, which is the default one.
+    """
+    found = []
+    for lib in (gr, tf):
+        with lib.Graph().as_default(), lib.Session() as session:
+            if lib is tf:
+                tf.disable_resource_variables()
+            found.append(build(lib, session))
+    _alike(*found, rtol, "result")
+
+
+def _alike(ours: Any, theirs: Any, rtol: float, where: str) -> None:
+    if isinstance(theirs, list | tuple):
+        assert len(ours) == len(theirs), (where, ours, theirs)
+        for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            _alike(a, b, rtol, f"{where}[{k}]")
+    elif isinstance(theirs, np.ndarray | np.generic | int | float) and not isinstance(theirs, bool):
+        a, b = np.asarray(ours), np.asarray(theirs)
+        if isinstance(theirs, np.ndarray | np.generic):
+            assert a.dtype == b.dtype, where
+        if b.dtype.kind in "fc":
+            np.testing.assert_allclose(a, b, rtol=rtol, err_msg=where)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=where)
+    else:
+        assert ours == theirs, (where, ours, theirs)

@@ -119,7 +119,7 @@ def _loss(symbol: str, *inputs: Any, **kwargs: Any) -> Row:
 
     label = ",".join(f"{k}={v}" for k, v in kwargs.items())
     return row(f"losses.{symbol}", *inputs, call=call, label=label, open_batch=False, shapes=False,
-               names=False, why="made of other operations")  # fmt: skip
+               names="pairwise" not in symbol, why="made of other operations")  # fmt: skip
 
 
 POSITIVE, ZERO_ONE = floats(3, 4, low=0.05, high=0.95), fixed([[0, 1, 1, 0]] * 3, "float32")

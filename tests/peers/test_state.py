@@ -6,29 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from beside import tf
-
-import graphrun as gr
+from beside import in_both, tf
 
 TABLE = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
-
-
-def in_both(build: Any) -> None:
-    """`build(lib, session)` gives the same in both libraries; variables are TensorFlow 1's own."""
-    found = []
-    for lib in (gr, tf):
-        with lib.Graph().as_default(), lib.Session() as session:
-            if lib is tf:
-                with tf.variable_scope(tf.get_variable_scope(), use_resource=False):
-                    tf.disable_resource_variables()
-                    found.append(build(lib, session))
-            else:
-                found.append(build(lib, session))
-    for ours, theirs in zip(found[0], found[1], strict=True):
-        if isinstance(ours, str):
-            assert ours == theirs
-        else:
-            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,12 @@ def test_names_for_a_saver() -> None:
     ema.apply()
     assert gr.train.moving_average_variables() == [w]
     assert ema.variables_to_restore() == {"w/ExponentialMovingAverage": w, "b": b}
+    ema.apply([gr.constant(1.0, name="loss")])  # not a variable: its average is restored as what it is
+    assert set(ema.variables_to_restore()) == {
+        "w/ExponentialMovingAverage",
+        "b",
+        "loss/ExponentialMovingAverage",
+    }
 
 
 def test_messages() -> None:
