@@ -122,6 +122,9 @@ ELEMENTWISE = [
     *rows("logical_and logical_or logical_xor", bools(3, 4), bools(3, 4)),
     *rows("is_nan is_inf is_finite", MATRIX),
     row("pow", floats(3, 4, low=0.5, high=2), MATRIX),
+    row("div", MATRIX, floats(4, low=0.5, high=2)),
+    row("div", ints(3, 4, low=-9, high=9), ints(4, low=1), label="ints", names=False,
+        why="named as floordiv there"),
     row("atan2", MATRIX, floats(3, 4)),
     row("logical_not", bools(3, 4)),
     row("clip_by_value", MATRIX, call=lambda tf, x: tf.clip_by_value(x, -0.5, 0.5)),
@@ -158,6 +161,20 @@ REDUCTIONS = [
 ]  # fmt: skip
 
 ARRAYS = [
+    row("zeros", call=lambda tf: [tf.zeros([2, 3]), tf.zeros((2,), tf.int32), tf.zeros([], tf.bool, "z")]),
+    row("zeros", CUBE, call=lambda tf, x: tf.zeros(tf.shape(x)[:2]), names=False, label="tensor",
+        why="filled by an operation there"),
+    row("ones", call=lambda tf: [tf.ones([2, 3]), tf.ones((2,), tf.int32), tf.ones([], tf.float64, "o")]),
+    row("constant", call=lambda tf: [
+        tf.constant(2.5), tf.constant([[1, 2]]), tf.constant(7, tf.int64, [2, 2]), tf.constant("text"),
+        tf.constant(np.ones((2, 3))), tf.constant(True, name="flag"),
+        tf.constant([1, 2], tf.float32, [2, 2])]),
+    row("convert_to_tensor", MATRIX, call=lambda tf, x: [
+        tf.convert_to_tensor(x), tf.convert_to_tensor([1, 2.5]), tf.convert_to_tensor(3, tf.int64, "n"),
+        tf.convert_to_tensor([x, x * 2.0], name="joined")]),
+    row("placeholder", MATRIX, call=lambda tf, x: [
+        tf.placeholder_with_default(tf.placeholder(k, s, n).shape.as_list(), [2])
+        for k, s, n in ((tf.float32, [2, 3], None), (tf.int32, (4, 5), "named"))]),
     row("shape", CUBE), row("size", CUBE), row("rank", CUBE), row("identity", CUBE),
     row("zeros_like", CUBE, gradient=False), row("ones_like", CUBE, gradient=False),
     row("reshape", MATRIX, call=lambda tf, x: tf.reshape(x, [2, -1])),

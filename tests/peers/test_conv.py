@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("tensorflow.compat.v1")
 
 from beside import floats, same
+from tables import resolve
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -92,8 +93,8 @@ def test_one_and_three_dimensions(padding: str) -> None:
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_pools(padding: str) -> None:
     x = floats(2, 7, 8, 3)
-    for name in ("max_pool", "avg_pool"):
-        same(lambda tf, x, n=name: getattr(tf.nn, n)(x, [1, 3, 2, 1], [1, 2, 2, 1], padding), x)
+    for name in ("nn.max_pool", "nn.avg_pool"):
+        same(lambda tf, x, n=name: resolve(tf, n)(x, [1, 3, 2, 1], [1, 2, 2, 1], padding), x)
     same(lambda tf, x: tf.nn.max_pool_with_argmax(x, [1, 3, 2, 1], [1, 2, 2, 1], padding), x, names=False)
     same(
         lambda tf, x: tf.nn.max_pool_with_argmax(

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("tensorflow.compat.v1")
 
 from beside import floats, same
+from tables import resolve
 
 
 def pixels(*shape: int, seed: int = 0, dtype: str = "float32") -> np.ndarray:
@@ -61,9 +62,9 @@ def test_resize_images(method: int) -> None:
 
 def test_turned_and_cut() -> None:
     x = floats(2, 6, 7, 3)
-    for name in ("flip_left_right", "flip_up_down", "transpose_image"):
-        alike(lambda tf, x, n=name: getattr(tf.image, n)(x), x)
-        alike(lambda tf, x, n=name: getattr(tf.image, n)(x[0]), x)
+    for name in ("image.flip_left_right", "image.flip_up_down", "image.transpose_image"):
+        alike(lambda tf, x, n=name: resolve(tf, n)(x), x)
+        alike(lambda tf, x, n=name: resolve(tf, n)(x[0]), x)
     for k in range(-1, 5):
         alike(lambda tf, x, k=k: tf.image.rot90(x, k), x)
     alike(lambda tf, x: tf.image.crop_to_bounding_box(x, 1, 2, 4, 3), x)

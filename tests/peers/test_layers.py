@@ -106,14 +106,18 @@ RANDOM: dict[str, Callable[[Any], Any]] = {
     "hue": lambda lib: lib.image.random_hue(lib.zeros([6, 5, 3]), 0.2),
     "saturation": lambda lib: lib.image.random_saturation(lib.zeros([6, 5, 3]), 0.2, 0.5),
     **{
-        name: lambda lib, n=name, k=kwargs: lib.get_variable("v", [40, 30], initializer=getattr(lib, n)(**k))
-        for name, kwargs in (
-            ("constant_initializer", {"value": 2.5}), ("zeros_initializer", {}), ("ones_initializer", {}),
-            ("random_normal_initializer", {"mean": 1.0, "stddev": 0.5}),
-            ("random_uniform_initializer", {"minval": -0.5, "maxval": 2.0}),
-            ("truncated_normal_initializer", {"stddev": 0.3}), ("glorot_uniform_initializer", {}),
-            ("glorot_normal_initializer", {}), ("variance_scaling_initializer", {"mode": "fan_out"}),
-            ("orthogonal_initializer", {}),
+        name: lambda lib, m=make: lib.get_variable("v", [40, 30], initializer=m(lib))
+        for name, make in (
+            ("constant_initializer", lambda lib: lib.constant_initializer(2.5)),
+            ("zeros_initializer", lambda lib: lib.zeros_initializer()),
+            ("ones_initializer", lambda lib: lib.ones_initializer()),
+            ("random_normal_initializer", lambda lib: lib.random_normal_initializer(1.0, 0.5)),
+            ("random_uniform_initializer", lambda lib: lib.random_uniform_initializer(-0.5, 2.0)),
+            ("truncated_normal_initializer", lambda lib: lib.truncated_normal_initializer(stddev=0.3)),
+            ("glorot_uniform_initializer", lambda lib: lib.glorot_uniform_initializer()),
+            ("glorot_normal_initializer", lambda lib: lib.glorot_normal_initializer()),
+            ("variance_scaling_initializer", lambda lib: lib.variance_scaling_initializer(mode="fan_out")),
+            ("orthogonal_initializer", lambda lib: lib.orthogonal_initializer()),
         )
     },
 }  # fmt: skip
@@ -128,11 +132,13 @@ def test_shapes_and_spread_of_what_is_drawn(name: str) -> None:
             y = RANDOM[name](lib)
             session.run(lib.global_variables_initializer())
             drawn = session.run(y).astype("f8")
-            found.append((y.get_shape().as_list(), y.dtype.base_dtype.name, drawn.shape, drawn))
+            found.append((y.get_shape().as_list(), y.dtype.base_dtype.name, drawn.shape, y.name, drawn))
     ours, theirs = found
     assert ours[:3] == theirs[:3]
-    if ours[3].size > 1000:  # enough of them to compare their distributions
+    if name not in ("dropout", "flip_left_right"):  # other operations there, of frames and of later versions
+        assert ours[3] == theirs[3]
+    if ours[4].size > 1000:  # enough of them to compare their distributions
         for measure in (np.mean, np.std, np.max, np.min):
-            assert abs(measure(ours[3]) - measure(theirs[3])) < 0.25 * (theirs[3].std() + 1e-6) + 0.1 * abs(
-                measure(theirs[3])
+            assert abs(measure(ours[4]) - measure(theirs[4])) < 0.25 * (theirs[4].std() + 1e-6) + 0.1 * abs(
+                measure(theirs[4])
             )

@@ -35,31 +35,31 @@ def test_keys_of_collections() -> None:
 
     ours, theirs = public(gr.GraphKeys), public(tf.GraphKeys)
     assert ours == theirs
-    for key in ("TRAINABLE_VARIABLES", "GLOBAL_VARIABLES", "LOCAL_VARIABLES", "SUMMARIES", "LOSSES"):
-        assert key in ours
+    assert ours["TRAINABLE_VARIABLES"] == gr.GraphKeys.TRAINABLE_VARIABLES == "trainable_variables"
 
 
 def test_collections() -> None:
     def build(lib: Any, session: Any) -> Any:
-        keys = lib.GraphKeys
+        every, local = lib.GraphKeys.GLOBAL_VARIABLES, lib.GraphKeys.LOCAL_VARIABLES
+        trainable = lib.GraphKeys.TRAINABLE_VARIABLES
+        losses, summaries = lib.GraphKeys.LOSSES, lib.GraphKeys.SUMMARIES
         with lib.variable_scope("a"):
             v = lib.get_variable("v", [2])
             lib.get_variable("fixed", [3], trainable=False)
-            lib.get_variable("l", [1], collections=[keys.LOCAL_VARIABLES], trainable=False)
+            lib.get_variable("l", [1], collections=[local], trainable=False)
         lib.add_to_collection("mine", v)
         lib.add_to_collection("mine", 7)
-        lib.add_to_collection(keys.LOSSES, lib.constant(2.0, name="own"))
-        lib.add_to_collection(keys.SUMMARIES, "text")
+        lib.add_to_collection(losses, lib.constant(2.0, name="own"))
+        lib.add_to_collection(summaries, "text")
         lib.losses.mean_squared_error([1.0, 2.0], [0.0, 1.0])
-        held = lib.get_collection(keys.GLOBAL_VARIABLES)
+        held = lib.get_collection(every)
         held.clear()  # a copy
         graph = lib.get_default_graph()
-        trainable = keys.TRAINABLE_VARIABLES
         return [
-            *(names(lib.get_collection(k)) for k in (keys.GLOBAL_VARIABLES, trainable, keys.LOCAL_VARIABLES)),
+            *(names(lib.get_collection(k)) for k in (every, trainable, local)),
             names(lib.get_collection(trainable, "a/v")), lib.get_collection(trainable, "v"),
-            lib.get_collection("mine")[1], lib.get_collection("none"), names(lib.get_collection(keys.LOSSES)),
-            lib.get_collection(keys.SUMMARIES), sorted(k for k in graph.get_all_collection_keys() if k),
+            lib.get_collection("mine")[1], lib.get_collection("none"), names(lib.get_collection(losses)),
+            lib.get_collection(summaries), sorted(k for k in graph.get_all_collection_keys() if k),
             session.run(lib.losses.get_total_loss()), [v.name for v in lib.trainable_variables("a")],
         ]  # fmt: skip
 
