@@ -163,6 +163,8 @@ def test_errors() -> None:
         gr.layers.batch_normalization(gr.ones((2, 2)), renorm=True)
     with pytest.raises(ShapeError, match="channels_last"):
         gr.layers.max_pooling2d(_x(1, 4, 4, 1), 2, 2, data_format="NHWC")
+    with pytest.raises(ShapeError, match="channels_last"):
+        gr.layers.flatten(_x(1, 4, 4, 1), data_format="NHWC")
 
 
 def test_functions_take_arguments_in_tensorflows_order() -> None:
@@ -178,6 +180,16 @@ def test_functions_take_arguments_in_tensorflows_order() -> None:
 def test_inputs_that_do_not_fit_say_what_to_do() -> None:
     with pytest.raises(gr.errors.ShapeError, match=r"expected rank 4\n  gr\.expand_dims\(x, axis\) adds"):
         gr.layers.conv2d(gr.zeros([5, 8, 8]), 3, 3)
+    with pytest.raises(gr.errors.ShapeError, match=r"no axis 3\n  an input of shape \(4, 5\)(.|\n)*< 2"):
+        gr.layers.batch_normalization(gr.zeros([4, 5]), axis=3)
+    with pytest.raises(gr.errors.ShapeError, match=r"no axis -1\n(.|\n)*test_layers.py(.|\n)*gr\.reshape"):
+        gr.layers.batch_normalization(gr.zeros([]))
+    with pytest.raises(gr.errors.ShapeError, match=r"Dense 'dense(.|\n)*shape \(5,\)(.|\n)*rank 2 or more"):
+        gr.layers.dense(gr.zeros([5]), 3)
+    with pytest.raises(gr.errors.ShapeError, match=r"MaxPooling2D(.|\n)*test_layers.py(.|\n)*rank 4"):
+        gr.layers.max_pooling2d(gr.zeros([5, 8, 8]), 2, 2)
+    with pytest.raises(gr.errors.GraphError, match=r"'none/kernel' does not exist(.|\n)*test_layers.py"):
+        gr.layers.dense(gr.zeros([2, 3]), 3, name="none", reuse=True)
     with pytest.raises(gr.errors.ShapeError, match=r"gr\.reshape\(x, \[-1, \.\.\.\]\)"):
         gr.layers.conv2d(gr.zeros([5, 8]), 3, 3)
     layer = gr.layers.Dense(3)

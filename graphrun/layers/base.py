@@ -283,6 +283,15 @@ def as_flag(training: Any) -> bool | Tensor:
 def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:
     """The size along an axis, which has to be known to make variables."""
     known = as_shape(shape)
+    if known is not None and not -len(known) <= axis < len(known):
+        raise ShapeError(
+            message(
+                f"the input has no axis {axis}", where=f"layer {type(layer).__name__}", site=user_site(),
+                got=f"an input of shape {format_shape(known)}",
+                expected="one of features" if not known else f"-{len(known)} <= axis < {len(known)}",
+                fix="gr.reshape(x, [-1, 1]) gives it one" if not known else "",
+            )
+        )  # fmt: skip
     size = None if known is None else known[axis]
     if size is None:
         raise ShapeError(
@@ -295,3 +304,15 @@ def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:
             )
         )  # fmt: skip
     return int(size)
+
+
+def channels_first(data_format: str) -> bool:
+    """Whether ``channels_first`` is asked for, and not ``channels_last``."""
+    if data_format not in ("channels_last", "channels_first"):
+        raise ShapeError(
+            message(
+                f"data_format={data_format!r}", site=user_site(),
+                expected='"channels_last" or "channels_first"',
+            )
+        )  # fmt: skip
+    return data_format == "channels_first"

@@ -8,7 +8,7 @@ from graphrun.errors import ShapeError, message
 from graphrun.graph.site import user_site
 from graphrun.initializers import zeros
 from graphrun.layers.activations import activation_of
-from graphrun.layers.base import InputSpec, Layer, function_of, last_size
+from graphrun.layers.base import InputSpec, Layer, channels_first, function_of, last_size
 from graphrun.ops.array import shape as shape_of
 from graphrun.ops.conv import conv2d_transpose as _conv2d_transpose
 from graphrun.ops.conv_ranks import convolution
@@ -27,18 +27,6 @@ def sizes(value: Any, rank: int, what: str) -> tuple[int, ...]:
             )
         )  # fmt: skip
     return found
-
-
-def channels_first(data_format: str) -> bool:
-    """Whether ``channels_first`` is asked for, and not ``channels_last``."""
-    if data_format not in ("channels_last", "channels_first"):
-        raise ShapeError(
-            message(
-                f"data_format={data_format!r}", site=user_site(),
-                expected='"channels_last" or "channels_first"',
-            )
-        )  # fmt: skip
-    return data_format == "channels_first"
 
 
 class _Conv(Layer):

@@ -8,8 +8,8 @@ from typing import Any
 from graphrun.graph.node import Tensor
 from graphrun.initializers import zeros
 from graphrun.layers.activations import activation_of
-from graphrun.layers.base import InputSpec, Layer, as_flag, function_of, last_size
-from graphrun.ops.array import reshape, shape
+from graphrun.layers.base import InputSpec, Layer, as_flag, channels_first, function_of, last_size
+from graphrun.ops.array import expand_dims, reshape, shape, transpose
 from graphrun.ops.compare import where
 from graphrun.ops.linalg import matmul, tensordot
 from graphrun.ops.nn import bias_add
@@ -118,21 +118,46 @@ def dropout(
 
 
 class Flatten(Layer):
-    """Makes all axes behind the first one."""
+    """Makes one axis of all behind the first one; those of ``channels_first`` as ``channels_last``."""
 
-    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
-        kwargs.pop("data_format", None)
+    def __init__(self, data_format: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.input_spec = InputSpec(min_ndim=2)
+        self._first = channels_first(data_format or "channels_last")
+        self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs: Any, **_: Any) -> Any:
         known = inputs._shape
+        if known is not None and len(known) == 1:
+            return expand_dims(inputs, 1)
+        if self._first and known is not None:
+            inputs = transpose(inputs, [0, *range(2, len(known)), 1])
+            known = inputs._shape
         if known is None or any(d is None for d in known[1:]):
             return reshape(inputs, [shape(inputs)[0], -1])
         return reshape(inputs, [-1, math.prod(known[1:])])
 
 
 def flatten(inputs: Any, name: str | None = None, data_format: str = "channels_last") -> Tensor:
-    """Make all axes behind the first one."""
-    result: Tensor = Flatten(name)(inputs)
+    """Make one axis of all behind the first one.
+
+    Parameters
+    ----------
+    inputs : tensor
+        A vector becomes a matrix of one column.
+    name : str, optional
+    data_format : {"channels_last", "channels_first"}
+        Channels come last in the result: those of ``channels_first`` are moved there.
+
+    Returns
+    -------
+    Tensor
+        Of shape (batch, features).
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> gr.layers.flatten(gr.zeros([2, 3, 4])).shape
+    TensorShape([2, 12])
+    """
+    result: Tensor = Flatten(data_format, name)(inputs)
     return result

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphrun.layers.base import InputSpec, Layer, function_of
-from graphrun.layers.convolutional import channels_first, sizes
+from graphrun.layers.base import InputSpec, Layer, channels_first, function_of
+from graphrun.layers.convolutional import sizes
 from graphrun.ops.array import expand_dims, squeeze
 from graphrun.ops.pool import avg_pool, max_pool
 

@@ -28,6 +28,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], Build]] = {
     "dense": (ROWS, lambda lib, x: lib.layers.dense(x, 5, lib.nn.relu)),
     "dense_cube": ((2, 3, 4), lambda lib, x: lib.layers.dense(x, 5, use_bias=False, name="d")),
     "flatten": (IMAGE, lambda lib, x: lib.layers.flatten(x)),
+    "flatten_vector": ((7,), lambda lib, x: lib.layers.flatten(x)),
+    "flatten_first": (IMAGE, lambda lib, x: lib.layers.flatten(x, data_format="channels_first")),
     "dropout_off": (ROWS, lambda lib, x: lib.layers.dropout(x, 0.4)),
     "dropout_none": (ROWS, lambda lib, x: lib.layers.dropout(x, 0.0, training=True)),
     "conv2d": (IMAGE, lambda lib, x: lib.layers.conv2d(x, 4, 3, 2, "same", activation=lib.nn.tanh)),
