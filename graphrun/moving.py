@@ -19,7 +19,7 @@ from graphrun.compiler.cost import plan_ns
 from graphrun.compiler.plan import Plan
 from graphrun.config import ConfigProto
 from graphrun.device_names import NUMPY, parse_device
-from graphrun.errors import DeviceError, MemoryLimitError
+from graphrun.errors import DeviceError, GraphrunError, MemoryLimitError
 from graphrun.runtime.devices import get_device, list_devices
 
 # Plans whose runs take less stay where they are.
@@ -139,7 +139,7 @@ def moved(compile: Callable[[str], Any], watch: Watch) -> Any:
         expected_ns = plan_ns(made.bound.plan, {device: get_device(device).capabilities})
     except MemoryLimitError:
         return None  # it keeps to the session's limit where it is
-    except DeviceError as fault:
+    except GraphrunError as fault:  # no memory, a kernel that does not build: the plan that works is there
         from graphrun.runtime.opencl.discover import DeviceWarning
 
         warnings.warn(f"a plan stays on NumPy: {fault}", DeviceWarning, stacklevel=2)

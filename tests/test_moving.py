@@ -161,6 +161,20 @@ def test_a_device_that_fails_is_told_once(eager, monkeypatch):
     np.testing.assert_allclose(found, losses("cpu:0")[0], rtol=1e-6)
 
 
+def test_a_kernel_that_does_not_build_leaves_the_plan_where_it_is(eager, opencl, monkeypatch):
+    from graphrun.errors import KernelBuildError
+    from graphrun.runtime.kernel_set import KernelSet
+
+    def broken(self, plan, name, device):
+        raise KernelBuildError("this one does not compile")
+
+    monkeypatch.setattr(KernelSet, "__init__", broken)
+    with pytest.warns(RuntimeWarning, match="a plan stays on NumPy: this one does not compile"):
+        found, _, plan = losses(None)
+    assert not plan.devices
+    np.testing.assert_allclose(found, losses("cpu:0")[0], rtol=1e-6)
+
+
 def test_a_trial_tells_who_was_quicker():
     quick, slow = Trial(None, numpy_ns=1 << 40), Trial(None, numpy_ns=1)
     for trial in (quick, slow):
