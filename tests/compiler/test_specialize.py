@@ -87,7 +87,7 @@ def test_results_whose_shape_is_data() -> None:
     assert str(specialize(purified([y], {x: (6,)}), found)) == text("""
         %0 = feed() : (4, 1) int64  # 'chosen'
         %1 = feed() : (6,) float32  # 'x'
-        %2 = gather(%1, %0) axis=0 batch_dims=0 negative=False : (4, 1) float32  # 'y'
+        %2 = gather(%1, %0) axis=0 batch_dims=0 negative=False rows=True : (4, 1) float32  # 'y'
         fetch %2
     """)
 
