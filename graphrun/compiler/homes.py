@@ -47,6 +47,16 @@ def is_join(node: Node) -> bool:
     return node.op.name in _JOINS and runs_kernels(node.device)
 
 
+def quick_join(node: Node) -> bool:
+    """Whether copies of several parts take one launch, where the joining kernel takes one for each part."""
+    if not is_join(node):
+        return False
+    parts = parts_of(node)
+    widths = [p.map.dims[-1] for p in parts if p.map is not None]
+    sizes = {math.prod(node.input_specs[p.index].dims) for p in parts}
+    return len(sizes) < len(parts) and all(w >= MIN_PIECE for w in widths)
+
+
 def parts_of(node: Node) -> list[Part]:
     """Where each input of a joined node lies in its result; those without elements are left out."""
     dims = node.specs[0].dims

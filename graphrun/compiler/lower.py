@@ -11,7 +11,7 @@ from graphrun.compiler.codegen.rows import overwrites
 from graphrun.compiler.cost import host_ns
 from graphrun.compiler.epilogue import EPILOGUE, Epilogue
 from graphrun.compiler.fusion import FUSED
-from graphrun.compiler.homes import copies, find_homes, parts_of, placed
+from graphrun.compiler.homes import copies, find_homes, parts_of, placed, quick_join
 from graphrun.compiler.ir import CONST, COPY, FEED, RESIDENT, STATE, Node, Program, StateKey, Value
 from graphrun.compiler.launch import (
     KernelCache,
@@ -345,7 +345,9 @@ class _Lowering:
         launches: list[KernelLaunch] = []
         scratch_bytes: tuple[int, ...] = ()
         packs: list[PackLaunches] = []
-        if node in self.joined:
+        if node in self.joined or (quick_join(node) and self._update_target((node, 0)) is None):
+            if ((node, 0), device) not in self.places:
+                self.places[(node, 0), device] = self.new_value_place((node, 0))
             self._join(node)
             return
         if node.op is FUSED:

@@ -18,6 +18,7 @@ from graphrun.compiler.lower import lower
 from graphrun.compiler.placement import Target, place
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.pools import pools
+from graphrun.compiler.products import products
 from graphrun.compiler.prune import prune
 from graphrun.compiler.readthrough import read_through
 from graphrun.compiler.recompute import recompute
@@ -162,6 +163,7 @@ def _finish(
         # Expanding operations for a device leaves common parts behind.
         program = done("cse again", cse(program), placed=True)
         program = done("pools", pools(program), placed=True)
+        program = done("products", products(program), placed=True)
         program = done("sums", sums(program), placed=True)
         program = done("rows", rows(program, target.blocked), placed=True)
         program = done("fuse", fuse(program), placed=True)

@@ -29,6 +29,8 @@ class KnownRows:
         self._owner = owner
         self._rows: dict[Node, list[Value | None]] = {}
         self._made: dict[Node, Value] = {}
+        # Arrays that another operation than a stack makes, where they are asked for as a whole.
+        self._whole: dict[Node, tuple[str, dict[str, Any]]] = {}
 
     def add(self, node: Node, rows: list[Value | None], row: Spec) -> None:
         """Say what the rows of a node's only output are; it is computed where that is asked for."""
@@ -50,7 +52,11 @@ class KnownRows:
         if rows is None:
             return value
         if node not in self._made:
-            self._made[node] = self._stacked(node, rows)
+            if node in self._whole:
+                name, attrs = self._whole[node]
+                self._made[node] = self._owner.build(name, node.inputs, attrs, node)
+            else:
+                self._made[node] = self._stacked(node, rows)
         return self._made[node]
 
     def _stacked(self, node: Node, rows: list[Value | None]) -> Value:
@@ -71,6 +77,8 @@ class KnownRows:
         if name == "identity" and node.inputs[0][0] in self._rows:
             owner.replaced[(node, 0)] = node.inputs[0]
             return True
+        if name in ("strided_slice", "strided_slice_grad") and _is_one_row(node):
+            return self._slice(node) if name == "strided_slice" else self._slice_grad(node)
         if name not in ("read_row", "write_row", "add_row", "grow_row"):
             return False
         at = constant_array(node.inputs[1])
@@ -83,6 +91,33 @@ class KnownRows:
                 owner.replaced[(node, 0)] = found
             return found is not None
         return self._write(node, array, i)
+
+    def _slice(self, node: Node) -> bool:
+        """A row of an array of known rows, by a slice."""
+        rows = self._rows.get(node.inputs[0][0])
+        if rows is None or node.inputs[0][1]:
+            return False
+        i = node.attrs["begin"][0]
+        i += len(rows) if i < 0 else 0
+        found = self._read(node, node.inputs[0], i)
+        if found is not None:
+            self._owner.replaced[(node, 0)] = found
+        return found is not None
+
+    def _slice_grad(self, node: Node) -> bool:
+        """The gradient of an array of which one row was read: zeros, but for that row."""
+        shape, spec = node.attrs.get("shape"), self._owner.spec(node.inputs[0])
+        if not isinstance(shape, tuple) or not shape or not 0 < shape[0] <= MAX_ROWS:
+            return False
+        i = node.attrs["begin"][0]
+        i += shape[0] if i < 0 else 0
+        if not 0 <= i < shape[0] or spec.shape != shape[1:]:
+            return False
+        rows: list[Value | None] = [None] * shape[0]
+        rows[i] = node.inputs[0]
+        self._whole[node] = "strided_slice_grad", dict(node.attrs)
+        self.add(node, rows, spec)
+        return True
 
     def _read(self, node: Node, array: Value, i: int) -> Value | None:
         spec = self._owner.spec(array)
@@ -132,3 +167,12 @@ class KnownRows:
         if node.op is CONST and not node.attrs["value"].array.any():
             return [None] * n
         return None
+
+
+def _is_one_row(node: Node) -> bool:
+    """Whether a slice takes one row at a known place, and all of that."""
+    attrs = node.attrs
+    if node.value_attrs or len(attrs.get("begin", ())) != 1 or attrs.get("shrink_axis_mask") != 1:
+        return False
+    others = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask")
+    return isinstance(attrs["begin"][0], int) and not any(attrs.get(m) for m in others)

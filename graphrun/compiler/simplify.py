@@ -213,6 +213,23 @@ def reshape_of_reshape(node: Node, builder: _Builder) -> Value | None:
     return builder.build("reshape", [source], {"shape": node.specs[0].shape}, node)
 
 
+@rule("gather")
+def gather_of_one_row(node: Node, builder: _Builder) -> Value | None:
+    """A row at a known place is a view, as ``x[t]`` is in each step of an unrolled loop."""
+    table, place = node.inputs
+    at = constant_array(place)
+    if at is None or at.shape != () or node.attrs.get("axis") != 0 or node.attrs.get("batch_dims"):
+        return None
+    rows = _spec(table).dims[0]
+    i = int(at)
+    i += rows if i < 0 and node.attrs.get("negative") else 0
+    if not 0 <= i < rows:
+        return None  # what is wrong with it is told, or not, where it runs
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask")
+    bounds = {"begin": (i,), "end": (i + 1,), "strides": (1,), "shrink_axis_mask": 1}
+    return builder.build("strided_slice", [table], bounds | dict.fromkeys(masks, 0), node)
+
+
 @rule("transpose")
 def transpose_to_nothing(node: Node, builder: _Builder) -> Value | None:
     """transpose with the identity -> x; of a transpose -> one transpose."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 from graphrun.compiler.ir import Node, Program, Value, attrs_key
+from graphrun.compiler.rowviews import as_matrix, in_one_piece, some_rows
 from graphrun.device_names import runs_kernels
 from graphrun.graph.opdef import get_op
 from graphrun.graph.traverse import topological_order
@@ -87,12 +88,14 @@ class _Sums:
 
     def _joined_term(self, node: Node, terms: list[Node]) -> Value | None:
         first = terms[0]
-        # In the order in which the last operand is computed, which is that of the steps or its reverse.
-        terms = sorted(terms, key=lambda t: self.place[t.inputs[-1][0]])
+        # Against the order in which the last operand is computed: gradients come from the last step to the
+        # first, and inputs that are rows of one value then follow each other as they lie.
+        terms = sorted(terms, key=lambda t: -self.place[t.inputs[-1][0]])
         columns = list(zip(*(t.inputs for t in terms), strict=True))
         if any(len(set(c)) < len(c) for c in columns):
             return None
-        joined_bytes = sum(n.specs[i].dtype.size_bytes * _size((n, i)) for c in columns for n, i in c)
+        apart = [c for c in columns if in_one_piece(c) is None]
+        joined_bytes = sum(n.specs[i].dtype.size_bytes * _size((n, i)) for c in apart for n, i in c)
         known = all(c in self.joined for c in columns)
         result_bytes = _size((first, 0)) * first.specs[0].dtype.size_bytes * len(terms)
         if not known and joined_bytes > min(MAX_JOINED_PER_RESULT * result_bytes, MAX_JOINED_BYTES):
@@ -105,6 +108,10 @@ class _Sums:
 
     def _join(self, node: Node, values: tuple[Value, ...]) -> Value:
         found = self.joined.get(values)
+        rows = in_one_piece(values) if found is None else None
+        if rows is not None:
+            matrix = as_matrix(rows.source, rows.width, node, self.made)
+            found = self.joined[values] = some_rows(matrix, rows.first, rows.rows, node, self.made)
         if found is None:
             op = get_op("concat")
             new = Node(op, values, {"axis": 0}, (), node.origin, node.device)

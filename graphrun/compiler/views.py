@@ -148,3 +148,17 @@ def only_renames(node: Node) -> bool:
         return False
     maps = (view_map(node, i) for i in range(len(node.specs)))
     return all(m is not None and is_contiguous(m) for m in maps)
+
+
+def block_of(value: Value) -> tuple[Value, int]:
+    """The value of which `value` is one piece in the order of memory, and where it begins there, in elements.
+
+    Views of views are followed to the first value that is computed, or comes in; that may be `value` itself.
+    """
+    offset = 0
+    while True:
+        m = view_map(value[0], value[1])
+        if m is None or not is_contiguous(m) or 0 in m.dims:
+            return value, offset
+        offset += m.offset
+        value = value[0].inputs[0]

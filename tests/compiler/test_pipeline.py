@@ -189,8 +189,8 @@ def test_each_pass_can_be_read() -> None:
     passes = compile_for("null", [gr.exp(x) + 1.0], {x: np.zeros(4)}).passes
     between = [name for name, _ in PASSES]
     assert between[:3] == ["fold", "cse", "simplify"]
-    for_kernels = ["cse again", "pools", "sums", "rows", "fuse", "recompute", "read through", "epilogues"]
-    assert list(passes) == ["prune", "purify", "specialize", *between, "place", *for_kernels]
+    for_kernels = ["cse again", "pools", "products", "sums", "rows", "fuse", "recompute", "read through"]
+    assert list(passes) == ["prune", "purify", "specialize", *between, "place", *for_kernels, "epilogues"]
     assert list(compile_for("numpy", [gr.exp(x)], {x: np.zeros(4)}).passes)[-1] == "place"
     assert all(text.startswith("%0 = feed() : (4,) float32  # 'x'") for text in passes.values())
 

@@ -198,7 +198,7 @@ def test_special_values(style: str) -> None:
 @pytest.mark.opencl
 @EACH_STYLE
 def test_labels_of_each_type(style: str) -> None:
-    """Labels that are no class give NaN on devices; narrow types have fewer numbers than there are classes."""
+    """Labels that are no class give NaN on devices; narrow types have fewer numbers than classes."""
     fetches, feeds, missing = [], {}, []
     for dtype, classes in (("int32", 10), ("int64", 33), ("uint8", 10), ("int8", 200)):
         logits, labels = gr.placeholder(gr.float32, (9, classes)), gr.placeholder(gr.as_dtype(dtype), (9,))

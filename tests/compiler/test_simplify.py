@@ -81,6 +81,8 @@ FIRES = [
     Case("reduce_nothing", lambda x: gr.reduce_mean(x, 1), ["reshape"], (9, 1), "int32"),
     Case("reduce_nothing", lambda x: gr.reduce_any(x, 1), ["reshape"], (9, 1), "bool"),
     Case("reduce_nothing", lambda x: gr.reduce_all(x, 1, keepdims=True), [], (9, 1), "bool"),
+    Case("gather_of_one_row", lambda x: gr.gather(x, gr.constant(2)), ["strided_slice"]),
+    Case("gather_of_one_row", lambda x: x[gr.constant(-1)], ["strided_slice"], (9, 2, 3)),
     Case("add_one", lambda x: gr.add_n([x]), []),
     Case("add_one", lambda x: gr.add_n([x, x]), ["add"]),
     Case("transpose_into_matmul", lambda x: gr.matmul(gr.transpose(x), x), ["matmul"]),

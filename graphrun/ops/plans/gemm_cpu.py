@@ -33,10 +33,15 @@ _ITEM = 12_000
 _LAUNCH = 240_000
 # For each element: of B, to be copied into a panel, without and with turning; of C, to be stored, and to be
 # added up from a vector of sums.
-_COPY, _TURN, _STORE, _ADD_UP = 24, 34, 4, 70
+_COPY, _TURN, _STORE, _ADD_UP = 34, 48, 4, 70
 # For each element of B that comes from the second-level cache, from behind it, and for a line of A.
 _NEAR, _FAR, _LINE = 1, 4, 32
 _NEAR_BYTES = 1 << 20
+# Rows of B that are a multiple of this apart meet in the same few lines of the nearest cache, and come from
+# the next one for each strip.
+_ALIASED_BYTES, _ALIASED = 2048, 1.15
+# How many lines that lie whole pages apart the second-level cache holds.
+_PAGE_BYTES, _LINES_A_PAGE_APART = 4096, 512
 
 
 class Tile(NamedTuple):
@@ -292,13 +297,20 @@ def _shared(strips: int, others: int, per_strip: float, per_item: float, cores: 
 
 def _worth_packing_a(problem: Problem, tile: Tile, lanes: int) -> bool:
     """Return whether a transposed A is worth a copy: each step reads mr elements of another row of it."""
-    a_bytes = problem.m * problem.k * REAL_BYTES[problem.real]
-    return a_bytes > 6 << 20 and problem.n > 4 * tile.nv * lanes
+    row_bytes = problem.m * REAL_BYTES[problem.real]
+    wide = problem.n > 4 * tile.nv * lanes
+    # A strip of few columns takes a line of each row; the next strip finds them in the second-level cache,
+    # unless they meet there in too few places.
+    if row_bytes % _PAGE_BYTES == 0 and problem.k > _LINES_A_PAGE_APART and problem.n >= 128:
+        return True
+    return row_bytes * problem.k > 6 << 20 and wide
 
 
 def _in_place_factor(sizes: _Sizes, width: int) -> float:
     """Return how much longer a tile takes when B is not packed: rows of a panel lie on many pages."""
     b_bytes = sizes.n * sizes.k * sizes.bytes
+    if sizes.n * sizes.bytes % _ALIASED_BYTES == 0:
+        return _ALIASED
     if width * sizes.bytes >= 256:
         return 1.0 if b_bytes <= 4 << 20 else 1.05
     return 1.0 if b_bytes <= 2 << 20 else 1.15
