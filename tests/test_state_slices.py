@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphrun as gr
-from graphrun.compiler.plan import CopyStep
+from graphrun.compiler.steps import CopyStep
 from graphrun.errors import DTypeError, ExecutionError, ShapeError
 
 TABLE = np.arange(24, dtype=np.float32).reshape(4, 3, 2) + 1

@@ -397,7 +397,7 @@ def ctc_beam_search_decoder(
     ...     steps = gr.log([[[0.4, 0.6]], [[0.4, 0.6]]])  # 1 is the blank
     ...     (decoded,), score = gr.nn.ctc_beam_search_decoder(steps, [2])
     ...     # Label 0 in one step or in both, 0.64, is more likely than twice the blank, 0.36.
-    ...     print(sess.run(decoded).values, sess.run(gr.exp(score)))
+    ...     print(sess.run(decoded).values, sess.run(gr.exp(score)).round(2))
     [0] [[0.64]]
     """
     where = "ctc_beam_search_decoder"

@@ -273,10 +273,10 @@ def erosion2d(
     --------
     >>> import graphrun as gr
     >>> with gr.Graph().as_default(), gr.Session() as sess:
-    ...     x = gr.reshape(gr.constant([1.0, 5.0, 2.0, 0.0]), [1, 1, 4, 1])
+    ...     x = gr.reshape(gr.constant([1.0, 5.0, 2.0, 3.0]), [1, 1, 4, 1])
     ...     y = gr.nn.erosion2d(x, gr.zeros([1, 3, 1]), [1, 1, 1, 1], [1, 1, 1, 1], "SAME")
     ...     print(sess.run(y).ravel())
-    [1. 1. 0. 0.]
+    [1. 1. 2. 2.]
     """
     x = convert_to_tensor(value)
     with x.graph.as_default(), x.graph.name_scope(name or "erosion2d"):

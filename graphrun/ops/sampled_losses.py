@@ -102,9 +102,9 @@ def nce_loss(
     >>> import graphrun as gr
     >>> with gr.Graph().as_default(), gr.Session() as sess:
     ...     w, b = gr.zeros([100, 4]), gr.zeros([100])
-    ...     loss = gr.nn.nce_loss(w, b, labels=[[3], [7]], inputs=gr.ones([2, 4]), num_sampled=5,
+    ...     loss = gr.nn.nce_loss(w, b, labels=[[3], [2]], inputs=gr.ones([2, 4]), num_sampled=5,
     ...                           num_classes=100, sampled_values=gr.nn.all_candidate_sampler(
-    ...                               [[3], [7]], 1, 5, True))
+    ...                               [[3], [2]], 1, 5, True))
     ...     print(sess.run(loss / 6).round(4))  # six decisions that are still open: log(2) each
     [0.6931 0.6931]
     """

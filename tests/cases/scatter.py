@@ -69,7 +69,13 @@ def slice_assigned(shape: tuple[int, ...], key: Any, inner: Any, **more: Any) ->
         return result
 
     return case(
-        "slice_assigned", [shape, inner], attrs, expected=expected, dtype=dtype, label=f"{key}", **more
+        "slice_assigned",
+        [shape, inner],
+        attrs,
+        expected=expected,
+        dtype=dtype,
+        label=f"{key} of {inner}",
+        **more,
     )
 
 

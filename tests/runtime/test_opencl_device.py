@@ -50,7 +50,7 @@ def test_one_object_per_index(opencl_device):
         thread.join()
     assert opened == [opencl_device] * 4
     assert opencl_device.name == "opencl:0" and opencl_device.report.index == 0
-    assert opencl_device.capabilities is opencl_device.report.capabilities
+    assert opencl_device.capabilities == opencl_device.report.capabilities
 
 
 @pytest.mark.parametrize("index", [99, -1])
