@@ -25,7 +25,7 @@ from graphrun.runtime.devices import get_device, list_devices
 # Plans whose runs take less stay where they are.
 MIN_RUN_NS = 500_000.0
 # What a plan may cost on NumPy before another is made.
-BUDGET_NS = 500_000_000.0
+BUDGET_NS = 2_000_000_000.0
 # How much of NumPy's time a device may be expected to take.
 MAX_SHARE = 0.6
 # Timed runs on the device, and how much slower than on NumPy the quickest may be.
