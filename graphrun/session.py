@@ -295,7 +295,8 @@ class Session(NotPickled):
                 last = (shapes, entry)
             if entry.is_plain:
                 return assemble(entry.bound.run(arrays))
-            last = (None, None)  # it may be another one the next time
+            if entry.watch is not None:
+                last = (None, None)  # it may be another one the next time
             return assemble(self._run(entry, handler, tensors, arrays))
 
         return call
@@ -519,18 +520,19 @@ class Session(NotPickled):
         if watch is None:
             return self._staged(entry, handler, tensors, arrays)
         values = watch.run(entry.bound.run, arrays)
-        signature = self._signature(handler, tensors, arrays)
         if isinstance(watch, Trial):
             if watch.is_over:
                 entry.watched(None)
                 if watch.was_slower:
                     watch.before.watched(None)
+                    signature = self._signature(handler, tensors, arrays)
                     remember(self._plans, signature, watch.before, self._max_plans)
         elif watch.left <= 0:
             entry.watched(None)
             new = moved(lambda device: self._compiled(handler, tensors, arrays, Found(), device), watch)
             if new is not None and not new.stage.is_first:
                 new.watched(Trial(entry, watch.fastest_ns))
+                signature = self._signature(handler, tensors, arrays)
                 remember(self._plans, signature, new, self._max_plans)
         return values
 

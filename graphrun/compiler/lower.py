@@ -578,5 +578,3 @@ class _Lowering:
         self.slot_bytes[key] = source.size_bytes
         self.device_of[key] = device
         return Place(key, 0, source.spec)  # type: ignore[arg-type]
-
-    # -- buffers ------------------------------------------------------------------------------

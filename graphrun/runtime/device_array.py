@@ -10,9 +10,8 @@ import numpy as np
 from graphrun.device_names import NUMPY
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import Spec
+from graphrun.runtime.results import SPARES
 from graphrun.shapes import num_elements
-
-_SPARES = 1  # of one result: while the caller holds the last one, the next is written
 
 
 class DeviceArray:
@@ -116,7 +115,7 @@ class DeviceMemory:
     def __init__(self, device: Any, size_bytes: int) -> None:
         self._device = device
         self._size_bytes = size_bytes
-        self._spares: deque[Any] = deque(maxlen=_SPARES)
+        self._spares: deque[Any] = deque(maxlen=SPARES)
 
     def take(self) -> Any:
         """A buffer with any content."""

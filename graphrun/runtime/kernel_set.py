@@ -75,7 +75,7 @@ class KernelSet:
     def _remember(known: dict[str, Known], more: dict[str, Known]) -> None:
         known.update(more)
         if len(known) > _MOST_KNOWN:
-            # Those whose programs are gone, then the oldest ones.
+            # The oldest ones, and those whose programs are gone.
             for kernel, found in list(known.items()):
                 if len(known) <= _MOST_KNOWN // 2:
                     break

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-_SPARES = 1  # of one result: while the caller holds the last one, the next is written
+SPARES = 1  # of one result: while the caller holds the last one, the next is written
 
 
 class Owner:
@@ -49,7 +49,7 @@ class ResultMemory:
         self._size_bytes = size_bytes
         self._shape = tuple(shape)
         self._typestr = np.dtype(numpy_dtype).str
-        self._spares: deque[Any] = deque(maxlen=_SPARES)
+        self._spares: deque[Any] = deque(maxlen=SPARES)
 
     def take(self) -> tuple[np.ndarray, Any]:
         """An array with any content, and the device's buffer over the same memory."""
