@@ -3,8 +3,8 @@
 A plan starts on NumPy, where its first run is quick.  Once its runs there have cost about as much as it
 costs to make a plan for a device, one is made, unless it would not be much quicker; so nobody waits for
 kernels that a program of a second would not use.  After how many runs that is follows from the plan alone,
-so the same program does the same in each process.  The first runs on the device are timed, and the plan
-returns to NumPy if it was quicker there.
+and is the same in each process.  The first runs on the device are timed, and the plan returns to NumPy if it
+was clearly quicker there; that alone may differ from process to process, where the two are close.
 """
 
 from __future__ import annotations

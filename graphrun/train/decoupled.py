@@ -91,7 +91,7 @@ class AdamWOptimizer(AdamOptimizer):
         return step + rate * decay * var.value()
 
 
-class LAMBOptimizer(AdamOptimizer):
+class LAMBOptimizer(AdamWOptimizer):
     """LAMB: Adam's direction and weight decay, as long as the weights of the variable are, for large batches.
 
     ``u = m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon) + weight_decay * var`` in step t, and
@@ -125,15 +125,11 @@ class LAMBOptimizer(AdamOptimizer):
         exclude_from_weight_decay: Sequence[str] | None = None,
         exclude_from_layer_adaptation: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, epsilon, use_locking, name)
-        self._weight_decay = weight_decay
-        self._decay = _Decay(exclude_from_weight_decay)
+        super().__init__(
+            learning_rate, beta1, beta2, epsilon, weight_decay, use_locking, name, exclude_from_weight_decay
+        )
         given = exclude_from_layer_adaptation
         self._adaptation = _Decay(exclude_from_weight_decay if given is None else given)
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        self._weight_decay_t = self._hyperparameter(self._weight_decay, "weight_decay")
 
     def _step(self, m: Tensor, v: Tensor, var: Variable) -> Tensor:
         dtype, weights = var.dtype, var.value()
