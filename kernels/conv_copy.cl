@@ -40,8 +40,8 @@
 #define GR_CONV_CAT_(a, b) a##b
 #define GR_CONV_CAT(a, b) GR_CONV_CAT_(a, b)
 #define GR_CONV_VEC GR_CONV_CAT(GR_CONV_REAL, W)
-#define GR_CONV_VLOAD(p) GR_CONV_CAT(vload, W)(0, p)
-#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(vstore, W)(v, 0, p)
+#define GR_CONV_VLOAD(p) GR_CONV_CAT(gr_vload, W)(p)
+#define GR_CONV_VSTORE(v, p) GR_CONV_CAT(gr_vstore, W)(v, p)
 #define GR_CONV_PANEL (GR_CONV_NV * W)
 #ifdef GR_CONV_HALF_IN
 #define GR_CONV_IN half

@@ -52,13 +52,13 @@
 /* By way of a variable: PoCL 3.1 takes the address of vectors of halves for one that is aligned to all of them. */
 #define GR_DW_VLOAD(p) GR_DW_CAT(GR_NAME, _load)(p)
 static inline GR_DW_VEC GR_DW_CAT(GR_NAME, _load)(__global const half *p) {
-    const GR_DW_CAT(ushort, W) bits = GR_DW_CAT(vload, W)(0, (__global const ushort *)p);
+    const GR_DW_CAT(ushort, W) bits = GR_DW_CAT(gr_vload, W)((__global const ushort *)p);
     return GR_DW_CAT(vload_half, W)(0, (const half *)&bits);
 }
 #else
 #define GR_CONV_IN GR_CONV_REAL
 #define GR_CONV_LOAD(p, k) ((p)[k])
-#define GR_DW_VLOAD(p) GR_DW_CAT(vload, W)(0, p)
+#define GR_DW_VLOAD(p) GR_DW_CAT(gr_vload, W)(p)
 #endif
 #ifdef GR_CONV_HALF_OUT
 #define GR_CONV_OUT half
@@ -67,12 +67,12 @@ static inline GR_DW_VEC GR_DW_CAT(GR_NAME, _load)(__global const half *p) {
 static inline void GR_DW_CAT(GR_NAME, _store)(const GR_DW_VEC v, __global half *p) {
     GR_DW_CAT(ushort, W) bits;
     GR_DW_CAT(GR_DW_CAT(vstore_half, W), _rte)(v, 0, (half *)&bits);
-    GR_DW_CAT(vstore, W)(bits, 0, (__global ushort *)p);
+    GR_DW_CAT(gr_vstore, W)(bits, (__global ushort *)p);
 }
 #else
 #define GR_CONV_OUT GR_CONV_REAL
 #define GR_CONV_STORE(v, p, k) ((p)[k] = (v))
-#define GR_DW_VSTORE_OUT(v, p) GR_DW_CAT(vstore, W)(v, 0, p)
+#define GR_DW_VSTORE_OUT(v, p) GR_DW_CAT(gr_vstore, W)(v, p)
 #endif
 #define GR_OUT y
 #ifndef GR_EPILOGUE
@@ -93,7 +93,7 @@ static inline GR_DW_VEC GR_DW_CAT(GR_NAME, _channels)(__global const GR_CONV_IN 
     GR_CONV_REAL lanes[W];
     for (int l = 0; l < W; ++l)
         lanes[l] = GR_CONV_LOAD(p, (o + l) / GR_DW_TIMES);
-    return GR_DW_CAT(vload, W)(0, lanes);
+    return GR_DW_CAT(gr_vload, W)(lanes);
 }
 #endif
 #endif
@@ -221,7 +221,7 @@ __kernel void GR_NAME(
                             for (int m = 0; m < GR_DW_TIMES; ++m)
                                 lanes[l] += GR_CONV_LOAD(a, l * GR_DW_TIMES + m) * GR_CONV_LOAD(b, l * GR_DW_TIMES + m);
                         }
-                        sum += GR_DW_CAT(vload, W)(0, lanes);
+                        sum += GR_DW_CAT(gr_vload, W)(lanes);
 #endif
                     }
                 GR_STORE_V(sum, at + c);
@@ -274,12 +274,12 @@ __kernel void GR_NAME(
                 __global GR_CONV_REAL *target = part + (ulong)(i * kernel_w + j) * outputs;
                 int o = 0;
                 for (; o + W <= outputs; o += W) {
-                    GR_DW_VEC sum = GR_DW_CAT(vload, W)(0, target + o);
+                    GR_DW_VEC sum = GR_DW_CAT(gr_vload, W)(target + o);
                     __global const GR_CONV_IN *a = pixel;
                     __global const GR_CONV_IN *b = row + (ulong)q0 * outputs + o;
                     for (int q = q0; q < q1; ++q, a += step, b += outputs)
                         sum += GR_DW_CHANNELS(a, o) * GR_DW_VLOAD(b);
-                    GR_DW_CAT(vstore, W)(sum, 0, target + o);
+                    GR_DW_CAT(gr_vstore, W)(sum, target + o);
                 }
                 for (; o < outputs; ++o) {
                     GR_CONV_REAL sum = target[o];

@@ -60,8 +60,8 @@
 #define CAT_(x, y) x##y
 #define CAT(x, y) CAT_(x, y)
 #define VEC CAT(REAL, W)
-#define VLOAD(p) CAT(vload, W)(0, p)
-#define VSTORE(v, p) CAT(vstore, W)(v, 0, p)
+#define VLOAD(p) CAT(gr_vload, W)(p)
+#define VSTORE(v, p) CAT(gr_vstore, W)(v, p)
 #define NR (NV * W)
 
 #ifdef A_HALF
@@ -90,7 +90,7 @@
     {                                                                                                    \
         CAT(ushort, W) bits;                                                                             \
         CAT(vstore_half, W)(v, 0, (half *)&bits);                                                        \
-        CAT(vstore, W)(bits, 0, (__global ushort *)(GR_OUT + (at)));                                     \
+        CAT(gr_vstore, W)(bits, (__global ushort *)(GR_OUT + (at)));                                     \
     }
 #else
 #define OUT_TYPE REAL

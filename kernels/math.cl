@@ -80,17 +80,17 @@
 #define GR_EACH_1(name, T, S, N)                                                                         \
     static inline T gr_##name##_##T(T a) {                                                               \
         S x[N];                                                                                          \
-        vstore##N(a, 0, x);                                                                              \
+        gr_vstore##N(a, x);                                                                              \
         for (int l = 0; l < N; ++l) x[l] = gr_##name##_##S(x[l]);                                        \
-        return vload##N(0, x);                                                                           \
+        return gr_vload##N(x);                                                                           \
     }
 #define GR_EACH_2(name, T, S, N)                                                                         \
     static inline T gr_##name##_##T(T a, T b) {                                                          \
         S x[N], y[N];                                                                                    \
-        vstore##N(a, 0, x);                                                                              \
-        vstore##N(b, 0, y);                                                                              \
+        gr_vstore##N(a, x);                                                                              \
+        gr_vstore##N(b, y);                                                                              \
         for (int l = 0; l < N; ++l) x[l] = gr_##name##_##S(x[l], y[l]);                                  \
-        return vload##N(0, x);                                                                           \
+        return gr_vload##N(x);                                                                           \
     }
 
 // ---- integers: U is the unsigned type of the same width, W that or a wider one in which to wrap ----------

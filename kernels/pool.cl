@@ -91,8 +91,8 @@
 #define GR_POOL_VEC GR_POOL_CAT(GR_POOL_REAL, GR_POOL_VW)
 #define GR_POOL_HIT GR_POOL_CAT(GR_POOL_MASK, GR_POOL_VW)
 #define GR_POOL_PLACE GR_POOL_HIT
-#define GR_POOL_LOAD_PLACE(p, k) GR_POOL_CAT(vload, GR_POOL_VW)(0, (p) + (k))
-#define GR_POOL_STORE_PLACE(v, p, k) GR_POOL_CAT(vstore, GR_POOL_VW)(v, 0, (p) + (k))
+#define GR_POOL_LOAD_PLACE(p, k) GR_POOL_CAT(gr_vload, GR_POOL_VW)((p) + (k))
+#define GR_POOL_STORE_PLACE(v, p, k) GR_POOL_CAT(gr_vstore, GR_POOL_VW)(v, (p) + (k))
 #define GR_POOL_ANY(hit) any(hit)
 #ifdef GR_POOL_HALF
 /* By way of a variable: PoCL 3.1 takes the address of vectors of halves for one that is aligned to all of them. */
@@ -100,17 +100,17 @@
 #define GR_POOL_LOAD(p, k) GR_POOL_CAT(GR_NAME, _load)((p) + (k))
 #define GR_POOL_STORE(v, p, k) GR_POOL_CAT(GR_NAME, _store)(v, (p) + (k))
 static inline GR_POOL_VEC GR_POOL_CAT(GR_NAME, _load)(__global const half *p) {
-    const GR_POOL_BITS bits = GR_POOL_CAT(vload, GR_POOL_VW)(0, (__global const ushort *)p);
+    const GR_POOL_BITS bits = GR_POOL_CAT(gr_vload, GR_POOL_VW)((__global const ushort *)p);
     return GR_POOL_CAT(vload_half, GR_POOL_VW)(0, (const half *)&bits);
 }
 static inline void GR_POOL_CAT(GR_NAME, _store)(const GR_POOL_VEC v, __global half *p) {
     GR_POOL_BITS bits;
     GR_POOL_CAT(GR_POOL_CAT(vstore_half, GR_POOL_VW), _rte)(v, 0, (half *)&bits);
-    GR_POOL_CAT(vstore, GR_POOL_VW)(bits, 0, (__global ushort *)p);
+    GR_POOL_CAT(gr_vstore, GR_POOL_VW)(bits, (__global ushort *)p);
 }
 #else
-#define GR_POOL_LOAD(p, k) GR_POOL_CAT(vload, GR_POOL_VW)(0, (p) + (k))
-#define GR_POOL_STORE(v, p, k) GR_POOL_CAT(vstore, GR_POOL_VW)(v, 0, (p) + (k))
+#define GR_POOL_LOAD(p, k) GR_POOL_CAT(gr_vload, GR_POOL_VW)((p) + (k))
+#define GR_POOL_STORE(v, p, k) GR_POOL_CAT(gr_vstore, GR_POOL_VW)(v, (p) + (k))
 #endif
 #endif
 

@@ -71,7 +71,7 @@
 #define GR_RNG_AS_BITS GR_RNG_CAT(as_, GR_RNG_UINT)
 #endif
 #define GR_RNG_WIDEN(words) GR_RNG_CAT(convert_, GR_RNG_ULONG)(words)
-#define GR_RNG_VSTORE GR_RNG_CAT(vstore, GR_RNG_VW)
+#define GR_RNG_VSTORE(v, p) GR_RNG_CAT(gr_vstore, GR_RNG_VW)(v, p)
 
 #if defined(GR_ENTRY_philox_uniform_int)
 #define GR_RNG_VALUE GR_RNG_INT
@@ -460,7 +460,7 @@ __kernel void GR_NAME(
 #if GR_RNG_OUT == 16
                 GR_RNG_CAT(GR_RNG_CAT(vstore_half, GR_RNG_VW), _rte)(run[k], k, out + element);
 #else
-                GR_RNG_VSTORE(run[k], k, out + element);
+                GR_RNG_VSTORE(run[k], out + element + k * GR_RNG_VW);
 #endif
         } else {
 #if GR_RNG_OUT == 16
@@ -469,7 +469,7 @@ __kernel void GR_NAME(
             GR_RNG_ELEMENT rest[GR_RNG_VW * GR_RNG_PER_BLOCK];
 #endif
             for (int k = 0; k < GR_RNG_PER_BLOCK; ++k)
-                GR_RNG_VSTORE(run[k], k, rest);
+                GR_RNG_VSTORE(run[k], rest + k * GR_RNG_VW);
             for (int k = 0; element + k < n; ++k)
 #if GR_RNG_OUT == 16
                 vstore_half_rte(rest[k], element + k, out);

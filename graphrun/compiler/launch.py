@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -332,12 +333,17 @@ def _file_kernel(
     return _named(entry, f"{epilogue}{head}#define GR_NAME GR_KERNEL\n{body}\n#undef GR_NAME\n{tail}")
 
 
+# What math.cl and the prelude define, but not what vectors.cl does, which every program has.
+_HELPER = re.compile(r"\bgr_(?!v(load|store)\d)")
+
+
 def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:
     """One OpenCL program of the kernels, each text once."""
     parts = [f"#define GR_CHUNKED {int(capabilities.kind == 'cpu')}\n"]
     if capabilities.fp64:
         parts.append("#define GR_FP64 1\n")
     unique = list(dict.fromkeys(texts))
-    if any("gr_" in text for text in unique):
+    parts.append(kernel_source("vectors.cl"))
+    if any(_HELPER.search(text) for text in unique):
         parts += [*codegen.vector_defines(unique), kernel_source("math.cl")]
     return "\n".join([*parts, codegen.PRELUDE, *unique])

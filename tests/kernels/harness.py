@@ -73,12 +73,12 @@ def program_source(
 ) -> tuple[str, dict[Any, str]]:
     """Return one program for `launches`, and the kernel name of each (file, entry, defines, head)."""
     names: dict[Any, str] = {}
-    parts = []
+    parts = ["#define GR_CHUNKED 1", (KERNELS / "vectors.cl").read_text()]
     if with_math and (KERNELS / "math.cl").exists():
         parts.append((KERNELS / "math.cl").read_text())
     if any(heads):
-        parts.insert(0, "".join(vector_defines(heads)))
-        parts += ["#define GR_CHUNKED 1", PRELUDE]
+        parts.insert(2, "".join(vector_defines(heads)))
+        parts.append(PRELUDE)
     for launch, head in zip(launches, heads or [""] * len(launches), strict=True):
         key = (launch.file, launch.entry, launch.defines, head)
         if key in names:

@@ -45,7 +45,8 @@ def run(
     cl = runner.cl
     x = arrays[position].astype(np.float32)
     epilogue = epilogue_text(group, position, [spec(a) for a in arrays], outs, lanes)
-    parts = [*vector_defines([epilogue]), kernel_source("math.cl"), "#define GR_CHUNKED 1\n", PRELUDE]
+    parts = ["#define GR_CHUNKED 1\n", kernel_source("vectors.cl")]
+    parts += [*vector_defines([epilogue]), kernel_source("math.cl"), PRELUDE]
     parts += [f"#define LANES {lanes}\n#define IN_TYPE float\n#define LOAD_V(p) vload{lanes}(0, p)\n"]
     kernel = cl.Kernel(runner.build("".join([*parts, epilogue, KERNEL])), "stores")
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR

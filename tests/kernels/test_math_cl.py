@@ -113,7 +113,9 @@ def _run(ctype: str, names: list[str], arity: int, result: str, *inputs: Array) 
         for k, name in enumerate(names)
     )
     params = "".join(f"__global const {ctype} *{x}, " for x in letters)
-    source = f"""{(KERNELS / "math.cl").read_text()}
+    source = f"""#define GR_CHUNKED 1
+{(KERNELS / "vectors.cl").read_text()}
+{(KERNELS / "math.cl").read_text()}
     __kernel void all_helpers({params}__global {result} *r, uint n, int which) {{
         switch (which) {{ {cases} }}
     }}"""

@@ -117,11 +117,11 @@ def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, out: Spec, le
         kind, index = vector(p.type, lanes), vector(places, lanes)
         return [
             *element.value("v", c, lanes),
-            f"const {kind} gr_top = vload{lanes}(0, top + {c});",
-            f"const {index} gr_best = vload{lanes}(0, best + {c});",
+            f"const {kind} gr_top = gr_vload{lanes}(top + {c});",
+            f"const {index} gr_best = gr_vload{lanes}(best + {c});",
             f"const uchar{lanes} gr_better = {p.beats('gr_top', 'v', lanes)};",
-            f"vstore{lanes}(gr_where_{kind}(gr_better, v, gr_top), 0, top + {c});",
-            f"vstore{lanes}(gr_where_{index}(gr_better, ({index})({places})gr_r, gr_best), 0, best + {c});",
+            f"gr_vstore{lanes}(gr_where_{kind}(gr_better, v, gr_top), top + {c});",
+            f"gr_vstore{lanes}(gr_where_{index}(gr_better, ({index})({places})gr_r, gr_best), best + {c});",
         ]
 
     return [

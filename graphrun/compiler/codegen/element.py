@@ -111,7 +111,7 @@ class Element:
                 lines += [
                     f"{s.dtype.compute} {a}_x[{lanes}];",
                     f"for (int gr_lane = 0; gr_lane < {lanes}; ++gr_lane) {a}_x[gr_lane] = {each};",
-                    f"const {own} {a} = vload{lanes}(0, {a}_x);",
+                    f"const {own} {a} = gr_vload{lanes}({a}_x);",
                 ]
         if self.producer is None:
             result = names[0]

@@ -93,7 +93,7 @@ def _store(
             body += [
                 f"{s.dtype.compute} {name}_x[{lanes}];",
                 f"for (int gr_lane = 0; gr_lane < {lanes}; ++gr_lane) {name}_x[gr_lane] = {each};",
-                f"const {kind} {name} = vload{lanes}(0, {name}_x);",
+                f"const {kind} {name} = gr_vload{lanes}({name}_x);",
             ]
     scalars = [f"gr_s{m}" for m in range(len(group.scalars))]
     inner, results = statements(group, names, lanes, scalars, prefix="gr_t")

@@ -357,7 +357,7 @@ def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) 
 
         def of(c: str, lanes: int) -> list[str]:
             v = vector(t, lanes)
-            body = [f"{v} gr_acc = {f'acc[{c}]' if lanes == 1 else f'vload{lanes}(0, acc + {c})'};"]
+            body = [f"{v} gr_acc = {f'acc[{c}]' if lanes == 1 else f'gr_vload{lanes}(acc + {c})'};"]
             for k in range(rows):
                 body += [
                     "{",
@@ -365,7 +365,7 @@ def _columns(p: Pieces, element: Element, kept: Any, reduced: Any, result: Any) 
                     *indented(element.value("v", c, lanes), 1),
                 ]
                 body += [f"    gr_acc = {p.combine('gr_acc', 'v', lanes)};", "}"]
-            end = f"acc[{c}] = gr_acc;" if lanes == 1 else f"vstore{lanes}(gr_acc, 0, acc + {c});"
+            end = f"acc[{c}] = gr_acc;" if lanes == 1 else f"gr_vstore{lanes}(gr_acc, acc + {c});"
             return [*body, end]
 
         return of

@@ -78,7 +78,7 @@ def _each_lane(instruction: Instruction, values: Sequence[str], lanes: int, name
     lines = [f"{dtype.compute} {name}_r[{lanes}];"]
     parts = []
     for k, (value, operand) in enumerate(zip(values, instruction.in_dtypes, strict=True)):
-        lines += [f"{operand.compute} {name}_x{k}[{lanes}];", f"vstore{lanes}({value}, 0, {name}_x{k});"]
+        lines += [f"{operand.compute} {name}_x{k}[{lanes}];", f"gr_vstore{lanes}({value}, {name}_x{k});"]
         parts.append(f"{name}_x{k}[gr_lane]")
     code = expression(instruction.expr, instruction.attrs, instruction.in_dtypes, dtype, parts)
     code = f"({dtype.compute})({code})"
@@ -87,5 +87,5 @@ def _each_lane(instruction: Instruction, values: Sequence[str], lanes: int, name
     return [
         *lines,
         f"for (int gr_lane = 0; gr_lane < {lanes}; ++gr_lane) {name}_r[gr_lane] = {code};",
-        f"const {vector(dtype.compute, lanes)} {name} = vload{lanes}(0, {name}_r);",
+        f"const {vector(dtype.compute, lanes)} {name} = gr_vload{lanes}({name}_r);",
     ]

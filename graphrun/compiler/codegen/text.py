@@ -28,13 +28,13 @@ static inline float gr_half(const float a) {
         return vload_half##N(0, (const half *)&bits); \\
     } \\
     static inline float##N gr_load_half##N(__global const half *p) { \\
-        const ushort##N bits = vload##N(0, (__global const ushort *)p); \\
+        const ushort##N bits = gr_vload##N((__global const ushort *)p); \\
         return vload_half##N(0, (const half *)&bits); \\
     } \\
     static inline void gr_store_half##N(const float##N a, __global half *p) { \\
         ushort##N bits; \\
         vstore_half##N(a, 0, (half *)&bits); \\
-        vstore##N(bits, 0, (__global ushort *)p); \\
+        gr_vstore##N(bits, (__global ushort *)p); \\
     }
 GR_HALVES(2)
 GR_HALVES(4)
@@ -176,7 +176,7 @@ def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
     if lanes > 1:
         if dtype.storage == "half":
             return f"gr_load_half{lanes}({pointer} + {_sum(index)})"
-        return f"vload{lanes}(0, {pointer} + {_sum(index)})"
+        return f"gr_vload{lanes}({pointer} + {_sum(index)})"
     if dtype.storage == "half":
         return f"vload_half({index}, {pointer})"
     return f"{pointer}[{index}]"
@@ -187,7 +187,7 @@ def store(dtype: DType, pointer: str, index: str, value: str, lanes: int = 1) ->
     if lanes > 1:
         if dtype.storage == "half":
             return f"gr_store_half{lanes}({value}, {pointer} + {_sum(index)});"
-        return f"vstore{lanes}({value}, 0, {pointer} + {_sum(index)});"
+        return f"gr_vstore{lanes}({value}, {pointer} + {_sum(index)});"
     if dtype.storage == "half":
         return f"vstore_half({value}, {index}, {pointer});"
     return f"{pointer}[{index}] = {value};"
@@ -211,7 +211,7 @@ def load_line(dtype: DType, pointer: str, index: str, step: int, lanes: int, nam
         f"const long {name}_at = {index};",
         f"{dtype.compute} {name}_x[{lanes}];",
         f"for (int gr_lane = 0; gr_lane < {lanes}; ++gr_lane) {name}_x[gr_lane] = {each};",
-        f"const {kind} {name} = vload{lanes}(0, {name}_x);",
+        f"const {kind} {name} = gr_vload{lanes}({name}_x);",
     ]
 
 
