@@ -27,7 +27,8 @@
 //
 // Tunables: REAL (type computed in), W (lanes of a vector), MR, NV (tile), KB (length of a block of k),
 //   PACKED_B (B is in gemm_pack's panels), PACK_HERE (each work-item copies its panel of B, a block of k at a
-//   time; its value is the longest block), TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is narrower
+//   time; its value is the longest block), KEEP_B (the first strip of a work-item keeps what it reads of its
+//   panel for the others; its value is the largest k), TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is narrower
 //   than uint), BY_LANE (rows of C are shorter than the n given here).  Local size: (1, 1, 1).
 
 #ifndef GR_NAME
@@ -52,6 +53,9 @@
 #endif
 #ifndef NV
 #define NV 4
+#endif
+#ifndef AHEAD
+#define AHEAD 12 // so many rows of B are asked for before they are needed, where B is read in place
 #endif
 #ifndef KB
 #define KB 256 // KB * NV * W floats of B stay in the second-level cache while the strips pass
@@ -346,9 +350,20 @@ __kernel void GR_NAME(OPERANDS, uint groups, uint strips GR_EPI_PARAMS)
     }                                                                                                    \
     A_NEXT;
 
+#if !defined(PACKED_B) && !defined(PACK_HERE)
+#define IN_PLACE
+#endif
+#ifdef KEEP_B
+#define KEEP _Pragma("unroll") for (uint v = 0; v < NV; ++v) kept[p * NV + v] = u[v];
+#else
+#define KEEP
+#endif
+
 // Work-item (x, y, z): panel y of NR columns, `strips` strips of MR rows from row x * strips * MR, part z;
 // neighbours share a panel of B, which stays in the cache.  B is read from gemm_pack's panels of NR columns
-// (PACKED_B), from a copy of the panel that is made here (PACK_HERE), or in place.
+// (PACKED_B), from a copy of the panel that is made here (PACK_HERE), or in place.  Then its rows lie so far
+// apart that the processor does not foresee them, and often so that they meet in few lines of the nearest
+// cache: they are asked for early, and only the first strip need read them (KEEP_B).
 __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 {
     SEEK
@@ -359,6 +374,9 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #elif defined(PACK_HERE)
     REAL panel[PACK_HERE * NR];
 #else
+#ifdef KEEP_B
+    VEC kept[KEEP_B * NV]; // of one block of k
+#endif
     b += j0;
     // An incomplete panel is read on into the next row, but not beyond the last one.
     if (cols < NR) whole -= min(k, (uint)((NR - cols + ldb - 1) / ldb));
@@ -404,18 +422,33 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
             for (uint i = 0; i < MR; ++i) row[i] = a + (i0 + min(i, rows - 1)) * lda + p0;
 #endif
             uint p = 0;
+#ifdef KEEP_B
+            if (i0 > i_begin) {
+                for (; p < kb; ++p) {
+#pragma unroll
+                    for (uint v = 0; v < NV; ++v) u[v] = kept[p * NV + v];
+                    TILE_STEP
+                }
+            }
+#endif
             for (; p < kb_whole; ++p) {
+#ifdef IN_PLACE
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) gr_fetch(col + AHEAD * b_next + v * W);
+#endif
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) u[v] = VLOAD(col + v * W);
+                KEEP
                 col += b_next;
                 TILE_STEP
             }
-#if !defined(PACKED_B) && !defined(PACK_HERE)
+#ifdef IN_PLACE
             for (; p < kb; ++p) {
                 REAL lane[NR];
                 for (uint j = 0; j < NR; ++j) lane[j] = j < cols ? col[j] : (REAL)0;
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) u[v] = VLOAD(lane + v * W);
+                KEEP
                 col += b_next;
                 TILE_STEP
             }
@@ -479,6 +512,8 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #undef A_ELEMENT
 #undef A_NEXT
 #undef TILE_STEP
+#undef KEEP
+#undef IN_PLACE
 
 #endif
 
@@ -498,6 +533,7 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #undef MR
 #undef NV
 #undef KB
+#undef AHEAD
 #undef CAT_
 #undef CAT
 #undef VEC

@@ -2,6 +2,7 @@
 //
 // Names:       gr_vload<N>(p) and gr_vstore<N>(v, p), N one of 2, 4, 8 and 16, p a pointer to an element in
 //              global, local or private memory: what vload<N>(0, p) and vstore<N>(v, 0, p) do.
+//              gr_fetch(p) asks for the line of the cache around p, which may lie behind the end of all memory.
 // Assumptions: no alignment beyond the element's.
 // Tunables:    none.
 //
@@ -10,6 +11,7 @@
 // itself that it is not aligned is one instruction.  Only compilers for CPUs are asked for this.
 
 #if GR_CHUNKED && defined(__clang__)
+#define gr_fetch(p) __builtin_prefetch((const void *)(ulong)(p), 0, 3)
 #define GR_LOOSE_IN(T, N, MEMORY)                                                                        \
     static inline __attribute__((overloadable)) T##N gr_vload##N(const MEMORY T *p) {                    \
         return *(const MEMORY gr_loose_##T##N *)p;                                                       \
@@ -39,6 +41,7 @@ GR_LOOSE_EACH(double)
 #undef GR_LOOSE
 #undef GR_LOOSE_IN
 #else
+#define gr_fetch(p)
 #define gr_vload2(p) vload2(0, p)
 #define gr_vload4(p) vload4(0, p)
 #define gr_vload8(p) vload8(0, p)

@@ -14,6 +14,8 @@ from harness import KERNELS, Array, Case, opencl, spec
 from graphrun.dtypes import as_dtype
 from graphrun.graph.descriptor import Capabilities, KernelPlan, Spec
 from graphrun.ops.plans.gemm import plan_matmul
+from graphrun.ops.plans.gemm_cpu import plan_cpu, ways_cpu
+from graphrun.ops.plans.gemm_problem import normalise, problem_of
 
 EDGES = (1, 7, 15, 16, 17, 31, 33, 63, 65, 127, 129)
 CPU = Capabilities(kind="cpu", compute_units=2)
@@ -225,11 +227,33 @@ def test_what_the_kernels_cannot_take_is_left_to_the_host() -> None:
     assert plan_matmul([two, mixed], [two], {}, CPU) is None
 
 
+@pytest.mark.opencl
+def test_what_a_work_item_holds_of_b(rng: np.random.Generator) -> None:
+    """Every way and tile, named: B kept from the first strip, copied by each item, in place, in panels."""
+    cases = []
+    for m, n, k in ((13, 50, 37), (65, 129, 300), (24, 70, 2500)):
+        for tb in (False, True):
+            a, b = _data(rng, (m, k), "float32"), _data(rng, (n, k) if tb else (k, n), "float32")
+            specs, out = [spec(a), spec(b)], _out_spec(a, b, False, tb)
+            problem = problem_of(specs, [out], {"transpose_a": False, "transpose_b": tb}, CPU, False)
+            assert problem is not None
+            problem = normalise(problem)
+            ways = ways_cpu(problem, CPU)
+            assert {way.split()[0] for way in ways} >= (
+                {"here", "packed"} if tb else {"keep", "packed", "place"}
+            )
+            for way in ways:
+                plan = plan_cpu(problem, CPU, wanted=way)
+                assert plan is not None
+                cases.append(MatmulCase(plan, [a, b], [out], f"{way} {m}x{n}x{k}{'T' * tb}", tb=tb))
+    _check(cases)
+
+
 def test_plans_state_their_cost() -> None:
     a, b = np.zeros((64, 100), np.float32), np.zeros((100, 32), np.float32)
     plan = _plan(a, b, False, False, CPU)
     assert plan.flops == 2 * 64 * 100 * 32
-    a, b = np.zeros((1024, 256), np.float32), np.zeros((256, 768), np.float32)
+    a, b = np.zeros((2048, 1024), np.float32), np.zeros((1024, 1024), np.float32)
     transposed = _plan(a, np.ascontiguousarray(b.T), False, True, CPU)
     assert sum(pack.size_bytes for pack in transposed.packs) >= b.nbytes
 

@@ -153,9 +153,9 @@ def test_what_takes_no_epilogue() -> None:
 
 
 def test_sums_of_blocks_of_k_lie_in_the_output_only_where_it_has_their_bits() -> None:
-    operands = [Spec((64, 2048), dtypes.float32), Spec((2048, 64), dtypes.float32)]
+    operands = [Spec((64, 4096), dtypes.float32), Spec((4096, 64), dtypes.float32)]
     for out, blocked in ((dtypes.float32, True), (dtypes.float16, False), (dtypes.int32, False)):
         plan = plan_matmul(operands, [Spec((64, 64), out)], {}, STYLES["cpu"], True)
         assert plan is not None
         defines = dict(plan.launches[plan.storing[-1]].defines)
-        assert (defines.get("KB", 256) < 2048) is blocked
+        assert (defines.get("KB", 256) < 4096) is blocked

@@ -31,15 +31,18 @@ K_BLOCK = 256  # as in the file
 # In multiply-adds of float on one core: 0.1 us for a work-item, 2 us for a launch.
 _ITEM = 12_000
 _LAUNCH = 240_000
-# For each element: of B, to be copied into a panel, without and with turning; of C, to be stored, and to be
-# added up from a vector of sums.
-_COPY, _TURN, _STORE, _ADD_UP = 34, 48, 4, 70
+# For each element: of B, to be copied into a panel, without and with turning, and to be kept; of C, to be
+# stored, and to be added up from a vector of sums.
+_COPY, _TURN, _KEEP, _STORE, _ADD_UP = 34, 20, 1, 4, 70
 # For each element of B that comes from the second-level cache, from behind it, and for a line of A.
-_NEAR, _FAR, _LINE = 1, 4, 32
+_NEAR, _FAR, _LINE = 1, 12, 32
 _NEAR_BYTES = 1 << 20
-# Rows of B that are a multiple of this apart meet in the same few lines of the nearest cache, and come from
-# the next one for each strip.
-_ALIASED_BYTES, _ALIASED = 2048, 1.15
+# What a work-item keeps of B, at most: it lies on the stack, and should stay in the second-level cache.
+_PANEL_BYTES = 256 << 10
+# How much longer it takes to read rows of B in place in each strip, where a panel of it is larger than the
+# nearest cache, and where its rows meet in the same few lines of that.
+_SPREAD_BYTES, _SPREAD = 24 << 10, 1.25
+_ALIASED_BYTES, _ALIASED = 2048, 1.5
 # How many lines that lie whole pages apart the second-level cache holds.
 _PAGE_BYTES, _LINES_A_PAGE_APART = 4096, 512
 
@@ -55,18 +58,18 @@ class Tile(NamedTuple):
 # With 32 vector registers (AVX-512, and 4 lanes: NEON) a tile may hold 24 sums; with 16 (AVX2), 12.
 # Few rows of the table, because each tile that is chosen is one more kernel to build.
 _TILES_32: tuple[Tile, ...] = (
-    Tile(6, 4, 1.0), Tile(8, 2, 0.92), Tile(4, 4, 0.9), Tile(2, 8, 0.6), Tile(1, 8, 0.33), Tile(1, 4, 0.3),
+    Tile(6, 4, 1.0), Tile(8, 2, 0.97), Tile(4, 4, 0.9), Tile(2, 8, 0.6), Tile(1, 8, 0.33), Tile(1, 4, 0.3),
     Tile(8, 1, 0.7), Tile(1, 1, 0.15),
 )  # fmt: skip
 _TILES_16: tuple[Tile, ...] = (
     Tile(6, 2, 1.0), Tile(2, 4, 0.7), Tile(1, 8, 0.45), Tile(8, 1, 0.8), Tile(1, 1, 0.15),
 )  # fmt: skip
 _TILES_NARROW: tuple[Tile, ...] = (Tile(4, 2, 1.0), Tile(4, 1, 0.6))  # rare types
-_DOT_WEIGHT = {1: 0.3, 2: 0.5, 4: 0.8, 6: 0.9}
+_DOT_WEIGHT = {1: 0.3, 2: 0.45, 4: 0.65, 6: 0.65}
 
 
 class Way(NamedTuple):
-    """How a multiplication is done; `mode` is "here", "packed" or "dot", or "place" where B lies right."""
+    """How to multiply; `mode` is "here", "packed" or "dot", or "place" or "keep" where B lies right."""
 
     mode: str
     tile: Tile
@@ -145,13 +148,18 @@ def plan_cpu(
             b, batch = packed[1:]
             packs.append(packed[0])
         defines["NV"] = way.tile.nv
-        defines.update({"packed": {"PACKED_B": 1}, "here": {"PACK_HERE": K_BLOCK}}.get(way.mode, {}))
         # Between blocks of k the sums lie in C, which must have their bits.  The panel of a block stays in
         # the second-level cache; where B is read in place its rows may lie so that fewer find room.
-        longest = {"here": K_BLOCK, "place": 2 * K_BLOCK}.get(way.mode, 4 * K_BLOCK)
+        longest = {"packed": 4 * K_BLOCK, "place": 2 * K_BLOCK}.get(way.mode) or _panel_rows(way.tile, sizes)
+        if way.mode == "packed":
+            defines["PACKED_B"] = 1
+        elif way.mode != "place":
+            # A power of two, so that products of similar lengths share a kernel.
+            rows = max(K_BLOCK, 1 << (min(way.length, longest) - 1).bit_length())
+            defines[{"here": "PACK_HERE", "keep": "KEEP_B"}[way.mode]] = rows
         if not problem.blocked or way.length <= longest:
             defines["KB"] = NO_K_BLOCKS
-        elif way.mode == "packed":
+        elif way.mode != "place":
             defines["KB"] = longest
         groups = ceil_div(strips, way.strips), panels
         entry, extra = "gemm_tile", (way.strips,)
@@ -224,7 +232,8 @@ def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
             others = panels * sizes.matrices * splits
             per_strip = tile.mr * width * (length / tile.weight + _STORE) * scale
             for mode in _modes(sizes):
-                if mode == "here" and not sizes.blocked and length > K_BLOCK:
+                held = mode in ("here", "keep")
+                if held and not sizes.blocked and length > _panel_rows(tile, sizes):
                     continue  # there the panel would not be whole
                 before, factor = 0.0, 1.0
                 # What a work-item reads first comes from afar, and serves all of its strips.
@@ -236,9 +245,13 @@ def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
                     before /= sizes.b_readers
                 elif mode == "here":
                     per_item += turn * scale * width * length
+                elif mode == "keep":
+                    per_item += _KEEP * width * length
                 else:
-                    factor = _in_place_factor(sizes, width)
+                    factor = _in_place_factor(sizes, width * length * sizes.bytes)
                 cost, per = _shared(strips, others, per_strip * factor, per_item, sizes.cores)
+                if mode == "keep" and per == 1:
+                    continue  # for nobody
                 yield before + cost + after, Way(mode, tile, per, 1, splits, length)
     if sizes.a_dots:
         for mr, weight in _DOT_WEIGHT.items():
@@ -260,7 +273,7 @@ def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
 def _modes(sizes: _Sizes) -> tuple[str, ...]:
     if sizes.b_half or sizes.b_turned:
         return ("packed", "here") if sizes.k else ("packed",)
-    return ("place", "packed")
+    return ("place", "keep", "packed")
 
 
 def _splits(sizes: _Sizes, tiles: int) -> Iterator[tuple[int, int]]:
@@ -286,9 +299,9 @@ def _shared(strips: int, others: int, per_strip: float, per_item: float, cores: 
         if per > strips:
             continue
         items = ceil_div(strips, per) * others
-        # Drivers hand out many at a time: the first core may get the whole of its share and one more.
-        first = max(min(1 + items // cores, 32 * cores), ceil_div(items, cores)) if items > 1 else 1
-        cost = first * (min(per, strips) * per_strip + per_item + _ITEM)
+        # One core may begin late, and the other then waits for a part of an item.
+        share = ceil_div(items, cores) + (0.3 if items > 1 else 0)
+        cost = share * (min(per, strips) * per_strip + per_item + _ITEM)
         if best is None or cost < best[0]:
             best = cost, per
     assert best is not None
@@ -306,14 +319,16 @@ def _worth_packing_a(problem: Problem, tile: Tile, lanes: int) -> bool:
     return row_bytes * problem.k > 6 << 20 and wide
 
 
-def _in_place_factor(sizes: _Sizes, width: int) -> float:
-    """Return how much longer a tile takes when B is not packed: rows of a panel lie on many pages."""
-    b_bytes = sizes.n * sizes.k * sizes.bytes
-    if sizes.n * sizes.bytes % _ALIASED_BYTES == 0:
-        return _ALIASED
-    if width * sizes.bytes >= 256:
-        return 1.0 if b_bytes <= 4 << 20 else 1.05
-    return 1.0 if b_bytes <= 2 << 20 else 1.15
+def _in_place_factor(sizes: _Sizes, panel_bytes: int) -> float:
+    """Return how much longer a tile takes when B is neither packed nor kept."""
+    if panel_bytes <= _SPREAD_BYTES:
+        return 1.08
+    return _ALIASED if sizes.n * sizes.bytes % _ALIASED_BYTES == 0 else _SPREAD
+
+
+def _panel_rows(tile: Tile, sizes: _Sizes) -> int:
+    """Return how many rows of B a work-item can hold, a power of two."""
+    return 1 << (_PANEL_BYTES // (tile.nv * sizes.lanes * sizes.bytes)).bit_length() - 1
 
 
 # ---- packing --------------------------------------------------------------------------------------
