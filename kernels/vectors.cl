@@ -2,7 +2,9 @@
 //
 // Names:       gr_vload<N>(p) and gr_vstore<N>(v, p), N one of 2, 4, 8 and 16, p a pointer to an element in
 //              global, local or private memory: what vload<N>(0, p) and vstore<N>(v, 0, p) do.
-//              gr_fetch(p) asks for the line of the cache around p, which may lie behind the end of all memory.
+//              gr_fetch(p) asks for the line of the cache around p, and gr_fetch_to(p) does where it will be
+//              written; p may lie behind the end of all memory.
+//              gr_vstream<N>(v, p) is gr_vstore<N> of floats past the caches, for what is larger than these.
 // Assumptions: no alignment beyond the element's.
 // Tunables:    none.
 //
@@ -12,6 +14,7 @@
 
 #if GR_CHUNKED && defined(__clang__)
 #define gr_fetch(p) __builtin_prefetch((const void *)(ulong)(p), 0, 3)
+#define gr_fetch_to(p) __builtin_prefetch((const void *)(ulong)(p), 1, 3)
 #define GR_LOOSE_IN(T, N, MEMORY)                                                                        \
     static inline __attribute__((overloadable)) T##N gr_vload##N(const MEMORY T *p) {                    \
         return *(const MEMORY gr_loose_##T##N *)p;                                                       \
@@ -37,11 +40,23 @@ GR_LOOSE_EACH(float)
 #ifdef GR_FP64
 GR_LOOSE_EACH(double)
 #endif
+#define GR_STREAM(N)                                                                                     \
+    static inline void gr_vstream##N(const float##N v, __global float *p) {                              \
+        if (((ulong)p & (sizeof(v) - 1)) == 0)                                                           \
+            __builtin_nontemporal_store(v, (__global float##N *)p);                                      \
+        else                                                                                             \
+            gr_vstore##N(v, p);                                                                          \
+    }
+GR_STREAM(4)
+GR_STREAM(8)
+GR_STREAM(16)
+#undef GR_STREAM
 #undef GR_LOOSE_EACH
 #undef GR_LOOSE
 #undef GR_LOOSE_IN
 #else
 #define gr_fetch(p)
+#define gr_fetch_to(p)
 #define gr_vload2(p) vload2(0, p)
 #define gr_vload4(p) vload4(0, p)
 #define gr_vload8(p) vload8(0, p)
@@ -50,4 +65,7 @@ GR_LOOSE_EACH(double)
 #define gr_vstore4(v, p) vstore4(v, 0, p)
 #define gr_vstore8(v, p) vstore8(v, 0, p)
 #define gr_vstore16(v, p) vstore16(v, 0, p)
+#define gr_vstream4(v, p) vstore4(v, 0, p)
+#define gr_vstream8(v, p) vstore8(v, 0, p)
+#define gr_vstream16(v, p) vstore16(v, 0, p)
 #endif

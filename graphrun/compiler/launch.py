@@ -334,7 +334,7 @@ def _file_kernel(
 
 
 # What math.cl and the prelude define, but not what vectors.cl does, which every program has.
-_HELPER = re.compile(r"\bgr_(?!v(load|store)\d)")
+_HELPER = re.compile(r"\bgr_(?!v(load|store|stream)\d|fetch)")
 
 
 def program_source(texts: Sequence[str], capabilities: Capabilities) -> str:

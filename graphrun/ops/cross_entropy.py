@@ -289,7 +289,10 @@ def _sparse_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], att
     taken = build("sum", [build("select", [own, z, constant(0, dtype)])], over)
     kept = build("add", [build("subtract", [build("log", [total]), taken]), gate])
     loss = build("reshape", [kept], {"shape": rows})
-    p = build("subtract", [build("divide", [e, total]), build("cast", [own], {"dtype": dtype})])
+    p = build(
+        "subtract",
+        [build("multiply", [e, build("reciprocal", [total])]), build("cast", [own], {"dtype": dtype})],
+    )
     backprop = build("add", [p, gate])
     return _to_half(build, [loss, backprop]) if _half(specs) else [loss, backprop]
 

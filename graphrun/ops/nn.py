@@ -222,7 +222,8 @@ def build_shifted(build: Any, x: Any, spec: Spec, axis: int) -> tuple[Any, Any, 
 
 def _softmax_expand(build: Any, inputs: Sequence[Any], specs: Sequence[Spec], attrs: Any) -> Any:
     _, e, total = build_shifted(build, inputs[0], specs[0], attrs["axis"])
-    y = build("divide", [e, total])
+    # One division a row: the total is at least 1, so that its reciprocal neither overflows nor vanishes.
+    y = build("multiply", [e, build("reciprocal", [total])])
     return build("cast", [y], {"dtype": dtypes.float16}) if specs[0].dtype is dtypes.float16 else y
 
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from graphrun.compiler.codegen.statements import statements
 from graphrun.compiler.codegen.text import (
+    AHEAD_BYTES,
     MIN_ROW,
+    fetch,
     indented,
     load,
     load_line,
@@ -23,9 +25,15 @@ from graphrun.compiler.codegen.text import (
 )
 from graphrun.compiler.fusion import Group
 from graphrun.graph.descriptor import Spec
+from graphrun.shapes import num_elements
 
 LANES = 16
 GRID_LANES = 4
+# An output of so many bytes goes past the caches: who reads it next would not find it there, and its lines
+# need not be read before they are written.
+PAST_CACHES_BYTES = 32 << 20
+# What is larger may lie behind the second-level cache, and is asked for early.
+FETCHED_BYTES = 256 << 10
 
 
 def elementwise(
@@ -93,6 +101,7 @@ class _Writer:
                 body.append(f"const {kind} a{k} = {value};")
             elif m is None:
                 body.append(f"const {kind} a{k} = {load(s.dtype, self.pointers[k], 'i', lanes)};")
+                body += self._fetch(s, self.pointers[k], lanes)
             else:
                 step = m.strides[-1]
                 if lines_from is None:
@@ -113,8 +122,17 @@ class _Writer:
                 at = mapped_index(m, "i")
             else:
                 at = f"p{j} + (long)(i - {lines_from})"
-            body.append(store(s.dtype, f"y{j}", at, t, lanes))
+            lies_apart = m is None and j not in self.in_place.values()
+            past_caches = lies_apart and _size_bytes(s) >= PAST_CACHES_BYTES
+            if lies_apart and not past_caches:
+                body += self._fetch(s, f"y{j}", lanes, to_write=True)
+            body.append(store(s.dtype, f"y{j}", at, t, lanes, past_caches))
         return body
+
+    def _fetch(self, spec: Spec, pointer: str, lanes: int, to_write: bool = False) -> list[str]:
+        if lanes < LANES or _size_bytes(spec) < FETCHED_BYTES:
+            return []
+        return fetch(spec.dtype, pointer, f"i + {AHEAD_BYTES // spec.dtype.size_bytes}", lanes, to_write)
 
     def _along(self, first: str, last: str, lanes: int, lines_from: str | None = None) -> list[str]:
         """A loop over neighbours in vectors, and what is left over."""
@@ -155,3 +173,7 @@ class _Writer:
             *indented(self._body(1), 2),
             "    }",
         ]
+
+
+def _size_bytes(spec: Spec) -> int:
+    return num_elements(spec.dims) * spec.dtype.size_bytes

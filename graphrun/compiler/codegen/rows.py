@@ -14,7 +14,17 @@ from typing import Any
 
 from graphrun.compiler.codegen.reduce import Pieces, as_one
 from graphrun.compiler.codegen.statements import instruction_lines
-from graphrun.compiler.codegen.text import indented, literal, load, mapped_index, parameter, store, vector
+from graphrun.compiler.codegen.text import (
+    AHEAD_BYTES,
+    fetch,
+    indented,
+    literal,
+    load,
+    mapped_index,
+    parameter,
+    store,
+    vector,
+)
 from graphrun.compiler.fusion import Instruction
 from graphrun.compiler.rows import RowGroup, RowInstruction
 from graphrun.dtypes import DType
@@ -24,6 +34,8 @@ LANES = 16
 # Values that cost no more are computed again in a later pass rather than kept.
 CHEAP_FLOPS = 4
 MAX_LITERALS = 24
+# A pass that does little has as many accumulators, so that one vector need not wait for the one before.
+ACCUMULATORS, LIGHT_FLOPS = 4, 4
 SCRATCH_BYTES = 8  # for each column of a scratch row: the widest type
 GPU_GROUP = 128
 
@@ -282,16 +294,27 @@ class _Writer:
         add = self.lines.append
         if not (p.reductions or p.stores):
             return
+        many = self._accumulators(p)
         for j in p.reductions:
             pieces = self._pieces(j)
             add(f"        {pieces.type} acc{j} = {pieces.neutral()};")
             if self.lanes > 1:
-                add(f"        {vector(pieces.type, self.lanes)} lanes{j} = {pieces.neutral(self.lanes)};")
+                each = ", ".join(f"{name} = {pieces.neutral(self.lanes)}" for name in _lanes_of(j, many))
+                add(f"        {vector(pieces.type, self.lanes)} {each};")
         step = "c += lsize" if self.gpu else "++c"
         add(f"        {{ uint c = {'lid' if self.gpu else '0'};")
+        if many > 1:
+            add(f"        while (c + {many * self.lanes}U <= {self.columns}U) {{")
+            for m in range(many):
+                add("            {")
+                self._body(p, self.lanes, m)
+                add("            }")
+                add(f"            c += {self.lanes}U;")
+            add("        }")
         if self.lanes > 1:
             add(f"        for (; c + {self.lanes}U <= {self.columns}U; c += {self.lanes}U) {{")
             self._body(p, self.lanes)
+            self._fetch(p)
             add("        }")
         if self.lanes == 1 or self.columns % self.lanes:
             if self.lanes > 1:
@@ -301,9 +324,34 @@ class _Writer:
             add("        }")
         add("        }")
         for j in p.reductions:
-            self._finish(j)
+            self._finish(j, many)
 
-    def _body(self, p: _Pass, lanes: int) -> None:
+    def _accumulators(self, p: _Pass) -> int:
+        if self.lanes == 1 or p.stores or self.columns < 2 * ACCUMULATORS * self.lanes:
+            return 1
+        computed = [self.group.instructions[j].code for j in p.computed]
+        light = sum(code.flops for code in computed if isinstance(code, Expr)) <= LIGHT_FLOPS
+        return ACCUMULATORS if light and not p.kept and not p.loaded else 1
+
+    def _fetch(self, p: _Pass) -> None:
+        """In the pass before the last one, ask for what the next row reads and for what this one writes."""
+        passes = [q for q in self.plan.passes if q.reductions or q.stores]
+        if len(passes) < 2 or p is not passes[-2]:
+            return
+        ahead = -(-AHEAD_BYTES // (4 * self.columns)) * self.columns
+        later = 0 if ahead == self.columns else ahead
+        wanted = [
+            (spec.dtype, self.pointers[k], "base" if read.map is None else f"b{k}", ahead, False)
+            for k, (read, spec) in enumerate(zip(self.group.inputs, self.in_specs, strict=True))
+            if not read.row and (read.map is None or (self._line(read.map) or ("", 0))[1] == 1)
+        ]
+        outputs = sorted({self.output_of[j] for q in passes[-1:] for j in q.stores})
+        wanted += [(self.outs[k].dtype, f"y{k}", "base", later, True) for k in outputs]
+        for dtype, pointer, start, distance, to_write in wanted:
+            at = f"{start} + c + {distance}"
+            self.lines += indented(fetch(dtype, pointer, at, self.lanes, to_write), 3)
+
+    def _body(self, p: _Pass, lanes: int, number: int = 0) -> None:
         def add(line: str) -> None:
             self.lines.append(f"            {line}")
 
@@ -329,17 +377,17 @@ class _Writer:
         for j in p.reductions:
             i = self.group.instructions[j]
             pieces = self._pieces(j)
-            acc = f"lanes{j}" if lanes > 1 else f"acc{j}"
+            acc = _lanes_of(j, number + 1)[-1] if lanes > 1 else f"acc{j}"
             mapped = pieces.map(self._names(i, lanes)[0], lanes)
             add(f"{acc} = {pieces.combine(acc, mapped, lanes)};")
 
-    def _finish(self, j: int) -> None:
+    def _finish(self, j: int, many: int = 1) -> None:
         """From what the lanes, or the work-items of a group, have found to one value."""
         i, pieces = self.group.instructions[j], self._pieces(j)
         t = pieces.type
         add = self.lines.append
         if self.lanes > 1:
-            self.lines += indented(as_one(pieces, [f"lanes{j}"], self.lanes, f"lane{j}_"), 2)
+            self.lines += indented(as_one(pieces, _lanes_of(j, many), self.lanes, f"lane{j}_"), 2)
             add(f"        acc{j} = {pieces.combine(f'acc{j}', f'lane{j}_')};")
         if self.gpu:
             tree = f"tree_{t}"
@@ -362,3 +410,8 @@ class _Writer:
         i = self.group.instructions[j]
         assert not isinstance(i.code, Expr), "an expression reduces nothing"
         return Pieces(i.code, i.attrs, i.in_dtypes[0], i.dtype)
+
+
+def _lanes_of(j: int, many: int) -> list[str]:
+    """The names of the accumulators of a reduction."""
+    return [f"lanes{j}_{m}" if m else f"lanes{j}" for m in range(many)]

@@ -182,15 +182,31 @@ def load(dtype: DType, pointer: str, index: str, lanes: int = 1) -> str:
     return f"{pointer}[{index}]"
 
 
-def store(dtype: DType, pointer: str, index: str, value: str, lanes: int = 1) -> str:
+def store(
+    dtype: DType, pointer: str, index: str, value: str, lanes: int = 1, past_caches: bool = False
+) -> str:
     """Write one element, or `lanes` neighbours, given in the compute type."""
     if lanes > 1:
+        if past_caches and dtype.storage == "float":
+            return f"gr_vstream{lanes}({value}, {pointer} + {_sum(index)});"
         if dtype.storage == "half":
             return f"gr_store_half{lanes}({value}, {pointer} + {_sum(index)});"
         return f"gr_vstore{lanes}({value}, {pointer} + {_sum(index)});"
     if dtype.storage == "half":
         return f"vstore_half({value}, {index}, {pointer});"
     return f"{pointer}[{index}] = {value};"
+
+
+# So far ahead of where memory is read or written its lines are asked for: the memory would rest while a
+# processor computes, and the other way round.
+AHEAD_BYTES, LINE_BYTES = 4096, 64
+
+
+def fetch(dtype: DType, pointer: str, index: str, lanes: int, to_write: bool = False) -> list[str]:
+    """Ask for the lines of `lanes` neighbours that are read, or written, some time from now."""
+    what = "gr_fetch_to" if to_write else "gr_fetch"
+    elements = range(0, lanes, max(LINE_BYTES // dtype.size_bytes, 1))
+    return [f"{what}({pointer} + {index}{f' + {k}' if k else ''});" for k in elements]
 
 
 def load_line(dtype: DType, pointer: str, index: str, step: int, lanes: int, name: str) -> list[str]:
