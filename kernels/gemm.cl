@@ -421,6 +421,12 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #pragma unroll
             for (uint i = 0; i < MR; ++i) row[i] = a + (i0 + min(i, rows - 1)) * lda + p0;
 #endif
+#ifdef GR_EPI_FETCH
+#pragma unroll
+            for (uint i = 0; i < MR; ++i)
+#pragma unroll
+                for (uint v = 0; v < NV; ++v) { GR_EPI_FETCH(c_at + (ulong)(i0 + i) * n + j0 + v * W) }
+#endif
             uint p = 0;
 #ifdef KEEP_B
             if (i0 > i_begin) {

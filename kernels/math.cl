@@ -36,7 +36,7 @@
 //   atan          0.9     1.0
 //   sinh          2.1     1.4
 //   cosh          2.1     1.4
-//   tanh          1.3     1.1
+//   tanh          2.1     1.1
 //   asinh         1.2     0.8
 //   acosh         1.3     1.2
 //   atanh         0.9     0.9
@@ -360,29 +360,37 @@ GR_INTEGERS(16)
         return p * scale_1 * scale_2;                                                                    \
     }
 
-// Below 0.625 a polynomial in x^2, above it 1 - 2 / (exp(2x) + 1), both always computed.
-#define GR_TANH_FLOAT(T, I)                                                                              \
+// m / (m + 2) with m = exp(2 |x|) - 1 = 2^n q + (2^n - 1), q = exp(r) - 1, from the steps of exp: nothing
+// cancels, and n is at least 0 and small.  From 9.02 on the result is 1.
+#define GR_TANH_FLOAT(T, I, U)                                                                           \
     static inline T gr_tanh_##T(T a) {                                                                   \
+        const T magic = (T)12582912.0f;                                                                  \
         T x = fabs(a);                                                                                   \
-        T z = a * a;                                                                                     \
-        T p = fma((T)-5.70498872745e-3f, z, (T)2.06390887954e-2f);                                       \
-        p = fma(p, z, (T)-5.37397155531e-2f);                                                            \
-        p = fma(p, z, (T)1.33314422036e-1f);                                                             \
-        p = fma(p, z, (T)-3.33332819422e-1f);                                                            \
-        T small = fma(p * z, x, x);                                                                      \
-        T large = (T)1.0f - (T)2.0f / (gr_exp_##T(x + x) + (T)1.0f);                                     \
-        return copysign(x < (T)0.625f ? small : large, a);                                               \
+        x = x > (T)9.02f ? (T)18.04f : x + x;                                                            \
+        T shifted = fma(x, (T)1.44269504088896341f, magic);                                              \
+        T whole = shifted - magic;                                                                       \
+        T r = fma(whole, (T)-0.693359375f, x);                                                           \
+        r = fma(whole, (T)2.12194440e-4f, r);                                                            \
+        T p = fma((T)1.9875691500e-4f, r, (T)1.3981999507e-3f);                                          \
+        p = fma(p, r, (T)8.3334519073e-3f);                                                              \
+        p = fma(p, r, (T)4.1665795894e-2f);                                                              \
+        p = fma(p, r, (T)1.6666665459e-1f);                                                              \
+        p = fma(p, r, (T)5.0000001201e-1f);                                                              \
+        T q = fma(p, r * r, r);                                                                          \
+        T scale = as_##T((as_##I(as_##U(shifted) - as_##U(magic)) + 127) << 23);                         \
+        T m = fma(q, scale, scale - (T)1.0f);                                                            \
+        return copysign(m / (m + (T)2.0f), a);                                                           \
     }
 
 GR_LIBRARY(float)
 GR_EXP_FLOAT(float, int, uint)
-GR_TANH_FLOAT(float, int)
+GR_TANH_FLOAT(float, int, uint)
 GR_FLOATING(float, int, )
 
 #define GR_FLOATS(N)                                                                                     \
     GR_LIBRARY_OF_EACH(float##N, float, N)                                                               \
     GR_EXP_FLOAT(float##N, int##N, uint##N)                                                              \
-    GR_TANH_FLOAT(float##N, int##N)                                                                      \
+    GR_TANH_FLOAT(float##N, int##N, uint##N)                                                                     \
     GR_FLOATING(float##N, int##N, N)
 
 #ifdef GR_VECTOR_float2

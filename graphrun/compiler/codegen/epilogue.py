@@ -2,7 +2,8 @@
 
 A kernel file that has the hooks stores through ``GR_STORE_V(v, at)`` and ``GR_STORE_S(v, at)`` alone, has
 ``GR_EPI_PARAMS`` at the end of its parameters and ``GR_EPI_BEGIN`` at the start of its body, and calls its
-output's pointer, to which its offset has been added, ``GR_OUT`` (a macro that it defines).
+output's pointer, to which its offset has been added, ``GR_OUT`` (a macro that it defines).  Where
+``GR_EPI_FETCH(at)`` is defined, it asks for what storing a vector at `at` will read.
 """
 
 from __future__ import annotations
@@ -11,12 +12,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphrun.compiler.codegen.statements import statements
-from graphrun.compiler.codegen.text import load, load_line, mapped_index, parameter, store, vector
+from graphrun.compiler.codegen.text import fetch, load, load_line, mapped_index, parameter, store, vector
 from graphrun.compiler.fusion import Group
 from graphrun.graph.descriptor import Spec
+from graphrun.shapes import num_elements
 
 # What an epilogue defines; whoever put it before a file takes it back behind it.
-EPILOGUE_MACROS = ("GR_EPILOGUE", "OUT_TYPE", "GR_EPI_PARAMS", "GR_EPI_BEGIN", "GR_STORE_V", "GR_STORE_S")
+EPILOGUE_MACROS = (
+    "GR_EPILOGUE",
+    "OUT_TYPE",
+    "GR_EPI_PARAMS",
+    "GR_EPI_BEGIN",
+    "GR_STORE_V",
+    "GR_STORE_S",
+    "GR_EPI_FETCH",
+)
+
+# Operands of so many bytes together come from memory, and a tile's rows of them are a burst behind a
+# product: they are asked for before it.
+FETCHED_BYTES = 8 << 20
 
 
 def epilogue_text(
@@ -55,8 +69,17 @@ def epilogue_text(
             f"#define GR_EPI_BEGIN {' '.join(begin)}\n",
             _store("GR_STORE_V", group, position, in_specs, outs, lanes),
             _store("GR_STORE_S", group, position, in_specs, outs, 1),
+            _fetch(group, position, in_specs, lanes),
         ]
     )
+
+
+def _fetch(group: Group, position: int, in_specs: Sequence[Spec], lanes: int) -> str:
+    read = [k for k in range(len(in_specs)) if k != position and group.maps[k] is None]
+    if sum(num_elements(in_specs[k].dims) * in_specs[k].dtype.size_bytes for k in read) < FETCHED_BYTES:
+        return ""
+    lines = [line for k in read for line in fetch(in_specs[k].dtype, f"gr_e{k}", "(at_)", lanes)]
+    return f"#define GR_EPI_FETCH(at_) {' '.join(lines)}\n"
 
 
 def epilogue_args(group: Group, position: int, outs: Sequence[Spec]) -> list[tuple[str, Any]]:

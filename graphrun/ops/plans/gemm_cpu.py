@@ -33,7 +33,7 @@ _ITEM = 12_000
 _LAUNCH = 240_000
 # For each element: of B, to be copied into a panel, without and with turning, and to be kept; of C, to be
 # stored, and to be added up from a vector of sums.
-_COPY, _TURN, _KEEP, _STORE, _ADD_UP = 34, 20, 1, 4, 70
+_COPY, _TURN, _KEEP, _STORE, _ADD_UP = 22, 20, 1, 4, 70
 # For each element of B that comes from the second-level cache, from behind it, and for a line of A.
 _NEAR, _FAR, _LINE = 1, 12, 32
 _NEAR_BYTES = 1 << 20
@@ -237,11 +237,10 @@ def _ways(sizes: _Sizes) -> Iterator[tuple[float, Way]]:
                     continue  # there the panel would not be whole
                 before, factor = 0.0, 1.0
                 # What a work-item reads first comes from afar, and serves all of its strips.
-                near = mode == "packed" or n * k * sizes.bytes <= _NEAR_BYTES
-                first_read = (_NEAR if near else _FAR) * width + (_LINE if sizes.a_turned else 0)
-                per_item: float = length * first_read
+                read = _NEAR if n * k * sizes.bytes <= _NEAR_BYTES else _FAR
+                per_item: float = length * (read * width + (_LINE if sizes.a_turned else 0))
                 if mode == "packed":
-                    before = _LAUNCH + turn * scale * n * k * sizes.matrices / sizes.cores
+                    before = _LAUNCH + (turn * scale + read) * n * k * sizes.matrices / sizes.cores
                     before /= sizes.b_readers
                 elif mode == "here":
                     per_item += turn * scale * width * length
