@@ -13,7 +13,7 @@ from typing import Any
 
 from graphrun.compiler.fusion import FUSED, MAX_INPUTS, MAX_INSTRUCTIONS, Group, Instruction
 from graphrun.compiler.ir import Node, Program, Value
-from graphrun.graph.descriptor import AffineMap
+from graphrun.graph.descriptor import AffineMap, Spec
 
 # What is cheap beside a load and a store: an addition, a product, a comparison.
 CHEAP_FLOPS = 2
@@ -40,13 +40,15 @@ class _Pass:
         self.dropped: dict[Node, set[int]] = {}
 
     def consider(self, node: Node) -> None:
-        group: Group = node.attrs["group"]
         gone = self.dropped.setdefault(node, set())
+        shared = self._share(node)
+        group: Group = node.attrs["group"]
         # From the last one back, so that one that was computed of another goes before it.
-        for j in sorted(range(1, len(node.specs)), key=lambda j: -group.results[j]):
+        for j in sorted(range(len(node.specs)), key=lambda j: -group.results[j]):
             readers = list(dict.fromkeys(self.consumers.get((node, j), ())))
             plain = all(self._reads_plainly(r, node, j) for r in readers)
-            if (node, j) in self.outputs or not readers or not plain:
+            others = any(self._is_read(node, k) for k in range(len(node.specs)) if k != j and k not in gone)
+            if (node, j) in self.outputs or not readers or not plain or not others:
                 continue
             cone = self._cone(node, j, gone)
             if cone is None:
@@ -58,6 +60,48 @@ class _Pass:
             for reader in readers:
                 self._put_in(reader, (node, j), steps, leaves, group)
             gone.add(j)
+        gone.update(j for j in shared if not self._is_read(node, j))
+
+    def _is_read(self, node: Node, j: int) -> bool:
+        return bool(self.consumers.get((node, j))) or (node, j) in self.outputs
+
+    def _share(self, node: Node) -> list[int]:
+        """Store the costly values that several outputs are cheap to compute from, and return their places.
+
+        ``1 + t`` and ``1 - t * t`` are two stores and two loads, ``t`` is one of each.
+        """
+        group: Group = node.attrs["group"]
+        wanted: dict[int, int] = {}
+        for j in range(len(node.specs)):
+            behind = self._costly_behind(group, group.results[j])
+            if len(behind) == 1 and not behind & set(group.results):
+                wanted[next(iter(behind))] = wanted.get(next(iter(behind)), 0) + 1
+        shared = [i for i, count in wanted.items() if count > 1]
+        if shared:
+            first, dims = len(node.specs), node.specs[0].dims
+            node.specs = (*node.specs, *(Spec(dims, group.instructions[i].dtype) for i in shared))
+            node.attrs = {"group": replace(group, extra=(*group.extra, *shared))}
+            return list(range(first, len(node.specs)))
+        return []
+
+    @staticmethod
+    def _costly_behind(group: Group, result: int) -> set[int]:
+        """The costly instructions that an output is cheap to compute from; none where it is costly itself."""
+        found: set[int] = set()
+        steps: set[int] = set()
+        stack = [result] if group.instructions[result].expr.flops <= CHEAP_FLOPS else []
+        while stack:
+            i = stack.pop()
+            if group.instructions[i].expr.flops > CHEAP_FLOPS:
+                found.add(i)
+            elif i not in steps:
+                steps.add(i)
+                stack += [
+                    what
+                    for kind, what in group.instructions[i].operands
+                    if kind == "t" and what not in group.results
+                ]
+        return found if len(steps) < MAX_CONE else set()
 
     def _reads_plainly(self, reader: Node, node: Node, j: int) -> bool:
         if reader.op is not FUSED or reader is node or reader.device != node.device:
@@ -158,8 +202,13 @@ class _Pass:
             if not gone:
                 continue
             group: Group = node.attrs["group"]
+            # The last instruction is the first result.
             kept = [j for j in range(len(node.specs)) if j not in gone]
-            less = replace(group, extra=tuple(group.results[j] for j in kept[1:]))
+            last = max(group.results[j] for j in kept)
+            kept.sort(key=lambda j: (group.results[j] != last, j))
+            results = [group.results[j] for j in kept]
+            instructions = group.instructions[: results[0] + 1]
+            less = replace(group, instructions=instructions, extra=tuple(results[1:]))
             specs = [node.specs[j] for j in kept]
             new = made[node] = Node(FUSED, node.inputs, {"group": less}, specs, node.origin, node.device)
             replaced.update({(node, j): (new, k) for k, j in enumerate(kept)})
