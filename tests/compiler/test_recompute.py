@@ -52,6 +52,26 @@ def test_chain_of_cheap_values_needs_its_source_alone() -> None:
     assert len(first.specs) == 2 and len(second.inputs) == 2
 
 
+def test_what_two_values_are_cheap_to_compute_from_is_stored_in_their_place() -> None:
+    x = _x(8, 16)
+    t = gr.tanh(x)
+    a, b = 1.0 + t, 1.0 - t * t
+    late = (a + b) * _between(a * b)
+    first, second = _groups([late], {x: (8, 16)})
+    ops = [i.op for i in first.attrs["group"].instructions]
+    stored = [ops[k] for k in first.attrs["group"].results]
+    assert stored == ["multiply", "tanh"], "what is reduced, and one value instead of two"
+    assert len(second.inputs) == 2
+
+
+def test_a_gelu_keeps_its_tanh_alone() -> None:
+    x, w = _x(8, 16), _x(16, 4, name="w")
+    (gradient,) = gr.gradients(gr.square(gr.matmul(_gelu(x), w)), [x])
+    first = _groups([gradient], {x: (8, 16), w: (16, 4)})[0]
+    ops = [i.op for i in first.attrs["group"].instructions]
+    assert sorted(ops[k] for k in first.attrs["group"].results) == ["multiply", "tanh"]
+
+
 @pytest.mark.parametrize("why", ["costly", "fetched", "other readers", "more reads"])
 def test_values_that_are_stored(why: str) -> None:
     x, y, z = _x(8, 16), _x(8, 16, name="y"), _x(8, 16, name="z")
