@@ -28,8 +28,10 @@
 // Tunables: REAL (type computed in), W (lanes of a vector), MR, NV (tile), KB (length of a block of k),
 //   PACKED_B (B is in gemm_pack's panels), PACK_HERE (each work-item copies its panel of B, a block of k at a
 //   time; its value is the longest block), KEEP_B (the first strip of a work-item keeps what it reads of its
-//   panel for the others; its value is the largest k), TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half in memory, REAL is float), NARROW (REAL is narrower
-//   than uint), BY_LANE (rows of C are shorter than the n given here).  Local size: (1, 1, 1).
+//   panel for the others; its value is the largest k), PANELS_A (A is in gemm_pack's panels of MR columns of
+//   its transpose), NARROW_PANELS and TOGETHER (see gemm_pack), TRANS_A, TRANS_B, A_HALF, B_HALF, C_HALF (half
+//   in memory, REAL is float), NARROW (REAL is narrower than uint), BY_LANE (rows of C are shorter than the n
+//   given here).  Local size: (1, 1, 1).
 
 #ifndef GR_NAME
 #if defined(GEMM_PACK)
@@ -110,7 +112,9 @@
         uint d2, ulong as0, ulong as1, ulong as2, ulong bs0, ulong bs1, ulong bs2, ulong a_start,        \
         ulong b_start, ulong c_start, uint splits, uint k_part
 
-#ifdef TRANS_A
+#if defined(PANELS_A)
+#define A_STEP MR
+#elif defined(TRANS_A)
 #define A_STEP lda
 #else
 #define A_STEP 1
@@ -201,7 +205,8 @@
 // Copies a (rows, cols) operand into panels of `width` columns: element (r, c) goes to
 // (c / width) * rows * width + r * width + c % width.  With TRANS_B the source is (cols, rows).  With
 // width = cols the result is plain row-major.  Work-item (x, y, z): rows [x * chunk, x * chunk + chunk),
-// panel y, matrix z = (z0 * d1 + z1) * d2 + z2.
+// panel y, matrix z = (z0 * d1 + z1) * d2 + z2.  With NARROW_PANELS, which is the width, it takes TOGETHER
+// panels from y * TOGETHER on, and the source is not turned.
 __kernel void GR_NAME(
     __global const B_TYPE *src, ulong src_offset, __global REAL *dst, ulong dst_offset, uint rows,
     uint cols, uint width, ulong ld, uint chunk, ulong src_start, uint d1, uint d2, ulong s0, ulong s1,
@@ -209,10 +214,27 @@ __kernel void GR_NAME(
 {
     const ulong z = get_global_id(2);
     const uint r0 = get_global_id(0) * chunk, r1 = min(r0 + chunk, rows);
-    const uint c0 = get_global_id(1) * width, c1 = min(c0 + width, cols);
     src += src_offset + src_start + z / ((ulong)d1 * d2) * s0 + z / d2 % d1 * s1 + z % d2 * s2;
-    dst += dst_offset + z * dst_batch + (ulong)c0 * rows + (ulong)r0 * width;
+    dst += dst_offset + z * dst_batch + (ulong)r0 * width;
+#ifdef NARROW_PANELS
+    // Several panels row by row, so that rows are read in whole lines.
+    const uint begin = get_global_id(1) * TOGETHER * NARROW_PANELS;
+    const uint end = min(begin + TOGETHER * NARROW_PANELS, cols);
+    for (uint r = r0; r < r1; ++r) {
+        __global REAL *to = dst + (ulong)begin * rows + (ulong)(r - r0) * NARROW_PANELS;
+        __global const B_TYPE *from = src + (ulong)r * ld;
+        for (uint c = begin; c < end; c += 16) gr_fetch(from + 8 * ld + c);
+        uint c = begin;
+        for (; c + NARROW_PANELS <= end; c += NARROW_PANELS, to += (ulong)rows * NARROW_PANELS)
+#pragma unroll
+            for (uint j = 0; j < NARROW_PANELS; ++j) to[j] = B_LOAD(from + c + j);
+        for (uint j = 0; c < end && j < NARROW_PANELS; ++j) to[j] = c + j < end ? B_LOAD(from + c + j) : 0;
+    }
+#else
+    const uint c0 = get_global_id(1) * width, c1 = min(c0 + width, cols);
+    dst += (ulong)c0 * rows;
     PACK(src, ld, dst, width, r0, r1, c0, c1)
+#endif
 }
 
 #elif defined(GEMM_SUM)
@@ -335,7 +357,10 @@ __kernel void GR_NAME(OPERANDS, uint groups, uint strips GR_EPI_PARAMS)
 #else // GEMM_TILE
 
 // u[] against MR rows of A.
-#ifdef TRANS_A
+#if defined(PANELS_A)
+#define A_ELEMENT(i) row[i]
+#define A_NEXT row += MR
+#elif defined(TRANS_A)
 #define A_ELEMENT(i) row[at[i]]
 #define A_NEXT row += lda
 #else
@@ -411,7 +436,9 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
             for (uint i = 0; i < MR; ++i)
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) acc[i][v] = (VEC)(0);
-#ifdef TRANS_A
+#if defined(PANELS_A)
+            __global const A_TYPE *row = a + (ulong)i0 * k_all + (ulong)p0 * MR;
+#elif defined(TRANS_A)
             __global const A_TYPE *row = a + p0 * lda + i0;
             uint at[MR];
 #pragma unroll

@@ -253,9 +253,14 @@ def test_plans_state_their_cost() -> None:
     a, b = np.zeros((64, 100), np.float32), np.zeros((100, 32), np.float32)
     plan = _plan(a, b, False, False, CPU)
     assert plan.flops == 2 * 64 * 100 * 32
-    a, b = np.zeros((2048, 1024), np.float32), np.zeros((1024, 1024), np.float32)
-    transposed = _plan(a, np.ascontiguousarray(b.T), False, True, CPU)
-    assert sum(pack.size_bytes for pack in transposed.packs) >= b.nbytes
+    problem = problem_of([spec(a), spec(b)], [_out_spec(a, b, False, False)], {}, CPU, False)
+    assert problem is not None
+    packed = plan_cpu(problem, CPU, wanted="packed 6x4")
+    assert packed is not None
+    assert sum(pack.size_bytes for pack in packed.packs) >= b.nbytes
+    a = np.zeros((1024, 256), np.float32)
+    turned = _plan(a, np.zeros((1024, 512), np.float32), True, False, CPU)
+    assert sum(pack.size_bytes for pack in turned.packs) >= a.nbytes, "a long transposed A lies in panels"
 
 
 def test_the_text_leaves_no_macro_behind() -> None:

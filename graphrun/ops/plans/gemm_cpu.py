@@ -45,6 +45,7 @@ _SPREAD_BYTES, _SPREAD = 24 << 10, 1.25
 _ALIASED_BYTES, _ALIASED = 2048, 1.5
 # How many lines that lie whole pages apart the second-level cache holds.
 _PAGE_BYTES, _LINES_A_PAGE_APART = 4096, 512
+_PANELS_AT_ONCE = 32  # columns of a transposed A for a work-item that packs
 
 
 class Tile(NamedTuple):
@@ -127,13 +128,19 @@ def plan_cpu(
     if not k:  # without terms nothing is read
         a, b = replace(a, half=False), replace(b, half=False, transposed=False)
         way = way._replace(mode="packed")
-    elif a.half or (a.transposed and _worth_packing_a(problem, way.tile, lanes)):
-        packed = pack(problem, "a", k, lanes, 0)
+    panels_a = (
+        bool(k)
+        and way.mode != "dot"
+        and a.transposed
+        and (a.half or _worth_packing_a(problem, way.tile, lanes))
+    )
+    if k and (a.half or panels_a):
+        packed = pack(problem, "a", way.tile.mr if panels_a else k, lanes, 0)
         if packed is None:
             return None
         a, batch = packed[1:]
         packs.append(packed[0])
-    defines: dict[str, Any] = {"W": lanes, "MR": way.tile.mr}
+    defines: dict[str, Any] = {"W": lanes, "MR": way.tile.mr, **({"PANELS_A": 1} if panels_a else {})}
     extra: tuple[int, ...]
     panels, strips = ceil_div(n, way.tile.nv * lanes), ceil_div(m, way.tile.mr)
     if way.mode == "dot":
@@ -310,12 +317,10 @@ def _shared(strips: int, others: int, per_strip: float, per_item: float, cores: 
 def _worth_packing_a(problem: Problem, tile: Tile, lanes: int) -> bool:
     """Return whether a transposed A is worth a copy: each step reads mr elements of another row of it."""
     row_bytes = problem.m * REAL_BYTES[problem.real]
-    wide = problem.n > 4 * tile.nv * lanes
-    # A strip of few columns takes a line of each row; the next strip finds them in the second-level cache,
-    # unless they meet there in too few places.
-    if row_bytes % _PAGE_BYTES == 0 and problem.k > _LINES_A_PAGE_APART and problem.n >= 128:
-        return True
-    return row_bytes * problem.k > 6 << 20 and wide
+    # A strip takes a line of each row, from the second-level cache unless these meet there in too few places.
+    if row_bytes % _PAGE_BYTES == 0:
+        return problem.k > _LINES_A_PAGE_APART // 4 and problem.n >= 128
+    return problem.k > _LINES_A_PAGE_APART and problem.n > 4 * tile.nv * lanes
 
 
 def _in_place_factor(sizes: _Sizes, panel_bytes: int) -> float:
@@ -341,7 +346,11 @@ def pack(
     None where the matrices lie in more than three dimensions.
     """
     operand = problem.a if which == "a" else problem.b
+    turned, together = operand.transposed, 1
     rows, cols = (problem.m, problem.k) if which == "a" else (problem.k, problem.n)
+    if which == "a" and turned:
+        # Panels of few columns of what is stored, several to a work-item: rows are read in whole lines.
+        rows, cols, turned, together = cols, rows, False, ceil_div(_PANELS_AT_ONCE, width)
     packed_matrix = rows * ceil_div(cols, width) * width
     dims: list[tuple[int, int]] = []  # size and stride of the distinct matrices, slowest first
     count = 1
@@ -362,17 +371,19 @@ def pack(
         return None
     three = [(1, 0)] * (3 - len(dims)) + dims
     ref = ("pack", number)
-    flags = {"TRANS_B": operand.transposed, "B_HALF": operand.half}
+    flags = {"TRANS_B": turned, "B_HALF": operand.half}
     defines = {"GEMM_PACK": 1, "REAL": problem.real, "W": lanes, **{f: 1 for f, on in flags.items() if on}}
+    if together > 1:
+        defines.update(NARROW_PANELS=width, TOGETHER=together)
     # A work-item moves some 16K elements, in whole blocks of `lanes` rows.
-    chunk = max(16384 // width // lanes, 1) * lanes
+    chunk = max(16384 // (width * together) // lanes, 1) * lanes
     args = (
         operand.ref, ref, ("uint", rows), ("uint", cols), ("uint", width), ("ulong", operand.row_stride),
         ("uint", chunk), ("ulong", operand.start), ("uint", three[1][0]), ("uint", three[2][0]),
         *(("ulong", stride) for _, stride in three), ("ulong", packed_matrix),
     )  # fmt: skip
-    global_size = (ceil_div(rows, chunk), ceil_div(cols, width), count)
+    global_size = (ceil_div(rows, chunk), ceil_div(cols, width * together), count)
     launch = Launch(FILE, "gemm_pack", tuple(defines.items()), args, global_size, (1, 1, 1))
-    key = (defines["REAL"], operand.half, operand.transposed, global_size, *args[2:])
+    key = (defines["REAL"], operand.half, turned, global_size, *args[2:])
     made = Pack(operand.ref, (launch,), count * packed_matrix * REAL_BYTES[problem.real], key)
     return made, Operand(ref, False, width, False), tuple(batch)
