@@ -156,6 +156,27 @@ def test_every_element_is_written(style: str, size: int) -> None:
     np.testing.assert_array_equal(result, x + 1)
 
 
+def test_how_memory_is_reached_by_size() -> None:
+    """Small arrays are loaded and stored, larger ones asked for early; the largest results pass caches by."""
+    for count, fetched, past in ((1000, 0, 0), (1 << 17, 2, 0), ((1 << 23) + 5, 1, 1)):
+        x = gr.placeholder(gr.float32, (count,))
+        (source,) = compile_for(
+            "null", [gr.exp(x) + 1.0, x], {x: np.zeros(count, np.float32)}
+        ).plan.sources.values()
+        kernel = source[source.index("__kernel") :].split("#else")[0]
+        assert kernel.count("gr_fetch") == fetched and kernel.count("gr_vstream16(") == past, count
+
+
+@pytest.mark.opencl
+@EACH_STYLE
+def test_arrays_beyond_caches(style: str) -> None:
+    for dtype in ("float32", "int32"):
+        x = np.arange((1 << 23) + 5).astype(dtype)
+        t = gr.placeholder(as_dtype(x.dtype), x.shape)
+        (result,) = run_plan(style, [t + gr.constant(1, t.dtype)], {t: x})
+        np.testing.assert_array_equal(result, x + x.dtype.type(1))
+
+
 @pytest.mark.opencl
 @EACH_STYLE
 def test_dtypes(style: str, rng: np.random.Generator) -> None:

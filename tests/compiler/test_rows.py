@@ -14,6 +14,7 @@ import graphrun as gr
 from graphrun.compiler.codegen import rows as codegen_rows
 from graphrun.compiler.placement import place
 from graphrun.compiler.rows import ROWS, rows
+from graphrun.graph.descriptor import Spec
 
 EACH_STYLE = pytest.mark.parametrize("style", STYLES)
 
@@ -45,12 +46,12 @@ def test_softmax() -> None:
     program = rows(place(specialized([y], {x: (16, 20)}), target("null")))
     assert str(program) == text("""
         %0 = feed() : (16, 20) float32  # 'x'
-        %1 = rows(%0) group=rows:max+subtract+exp+sum+divide rows=16 : (16, 20) float32  null:0  # 'y'
+        %1 = rows(%0) group=rows:max+subtract+exp+sum+reciprocal+... rows=16 : (16, 20) float32  null:0  # 'y'
         fetch %1
     """)
     group = program.nodes[1].attrs["group"]
-    assert [i.kind for i in group.instructions] == ["reduce", "full", "full", "reduce", "full"]
-    assert (group.columns, group.results) == (20, (4,))
+    assert [i.kind for i in group.instructions] == ["reduce", "full", "full", "reduce", "row", "full"]
+    assert (group.columns, group.results) == (20, (5,))
 
 
 def test_producers_that_only_the_region_reads_join_it() -> None:
@@ -62,7 +63,7 @@ def test_a_producer_that_others_read_too_is_computed_once() -> None:
     x = _x()
     z = gr.tanh(x)
     assert _labels(gr.nn.softmax(z), gr.transpose(z)) == [
-        "tanh", "rows:max+subtract+exp+sum+divide", "view",
+        "tanh", "rows:max+subtract+exp+sum+reciprocal+multiply", "view",
     ]  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def test_costly_values_are_kept_and_cheap_ones_computed_again() -> None:
     group = _group([gr.nn.softmax(x)], {x: (16, 20)})
     found = codegen_rows.schedule(group)
     computed = [[group.instructions[j].op for j in p.computed] for p in found.passes]
-    assert computed == [[], ["subtract", "exp"], ["divide"]]
+    assert computed == [[], ["subtract", "exp"], ["multiply"]]
     assert [group.instructions[j].op for j in found.scratch] == ["exp"]
     group = _group([gr.nn.log_softmax(x)], {x: (16, 20)})
     found = codegen_rows.schedule(group)
@@ -245,3 +246,18 @@ def test_many_instructions_between_reductions(style: str) -> None:
     (got,) = run_plan(style, [y], {x: a})
     (want,) = run_plan("numpy", [y], {x: a})
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+
+
+def test_what_passes_ask_for_and_how_they_sum() -> None:
+    """A light pass has four accumulators; the last but one asks for the next row and this one's result."""
+    x = gr.placeholder(gr.float32, (64, 1024))
+    group = _group([gr.nn.softmax(x)], {x: (64, 1024)})
+    spec = Spec((64, 1024), gr.float32)
+    source, _ = codegen_rows.row_kernel(group, [spec], [spec], {}, "cpu")
+    first, second, last = source.split("{ uint c = 0;")[1:]
+    assert "lanes0_3 = " in first and "gr_fetch" not in first
+    assert "gr_fetch(x0 + base + c + 1024);" in second and "gr_fetch_to(y0 + base + c + 0);" in second
+    assert "_3 = " not in second, "an exp takes longer than a sum waits"
+    assert "gr_fetch" not in last
+    gpu, _ = codegen_rows.row_kernel(group, [spec], [spec], {}, "gpu")
+    assert "gr_fetch" not in gpu
