@@ -6,15 +6,21 @@
 //              written; p may lie behind the end of all memory.
 //              gr_vstream<N>(v, p) is gr_vstore<N> of floats past the caches, for what is larger than these.
 // Assumptions: no alignment beyond the element's.
-// Tunables:    none.
+// Tunables:    GR_NO_FETCH (nothing is asked for early: simulators do not know what that compiles to).
 //
 // PoCL puts vstore16 together from smaller vectors, and its compiler makes three stores of one; what is
 // loaded again right behind them has to wait until all have reached the cache.  A type of a vector that says
 // itself that it is not aligned is one instruction.  Only compilers for CPUs are asked for this.
 
-#if GR_CHUNKED && defined(__clang__)
+#if GR_CHUNKED && defined(__clang__) && !defined(GR_NO_FETCH)
 #define gr_fetch(p) __builtin_prefetch((const void *)(ulong)(p), 0, 3)
 #define gr_fetch_to(p) __builtin_prefetch((const void *)(ulong)(p), 1, 3)
+#else
+#define gr_fetch(p)
+#define gr_fetch_to(p)
+#endif
+
+#if GR_CHUNKED && defined(__clang__)
 #define GR_LOOSE_IN(T, N, MEMORY)                                                                        \
     static inline __attribute__((overloadable)) T##N gr_vload##N(const MEMORY T *p) {                    \
         return *(const MEMORY gr_loose_##T##N *)p;                                                       \
@@ -55,8 +61,6 @@ GR_STREAM(16)
 #undef GR_LOOSE
 #undef GR_LOOSE_IN
 #else
-#define gr_fetch(p)
-#define gr_fetch_to(p)
 #define gr_vload2(p) vload2(0, p)
 #define gr_vload4(p) vload4(0, p)
 #define gr_vload8(p) vload8(0, p)

@@ -65,8 +65,9 @@ def environment(library: Path, scratch: Path, flags: set[str]) -> dict[str, str]
         "GRAPHRUN_CACHE_DIR": str(scratch / "cache"),
         "GRAPHRUN_COMPILE_AHEAD": "0",
         "GRAPHRUN_REQUIRE_OPENCL": "1",
-        # Of optimized code oclgrind 21.10 gets some arithmetic of chars wrong, and "freeze" it does not know.
-        "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable",
+        # Of optimized code oclgrind 21.10 gets some arithmetic of chars wrong, and "freeze" it does not know,
+        # nor "prefetch" in any code.
+        "OCLGRIND_BUILD_OPTIONS": "-cl-opt-disable -D GR_NO_FETCH",
         "OCLGRIND_LOCAL_MEM_SIZE": str(1 << 20),  # what tests of plans say that their device has
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }

@@ -11,12 +11,18 @@ from oclgrind import ROOT, find_library, reports
 
 _BAD = '''
 import numpy as np
+from harness import KERNELS as FOLDER
 from harness import opencl
 
-KERNELS = """
+KERNELS = "#define GR_CHUNKED 1\\n" + (FOLDER / "vectors.cl").read_text() + """
 __kernel void outside(__global int *x) { x[get_global_id(0) + 1] = 1; }
 __kernel void race(__global int *x) { x[0] = get_global_id(0); }
 __kernel void right(__global int *x) { x[get_global_id(0)] = 1; }
+__kernel void early(__global int *x) {
+    gr_fetch(x + 1000);
+    gr_fetch_to(x + 1000);
+    x[get_global_id(0)] = 1;
+}
 """
 
 def test_it():
@@ -37,7 +43,9 @@ def test_what_counts_as_a_report() -> None:
     assert reports(f"\n{asked}\n\n\n{race}\n\nsome words\n") == [race]
 
 
-@pytest.mark.parametrize(("kernel", "text"), [("outside", "Invalid write"), ("race", "race"), ("right", "")])
+@pytest.mark.parametrize(
+    ("kernel", "text"), [("outside", "Invalid write"), ("race", "race"), ("right", ""), ("early", "")]
+)
 def test_faults_are_found(kernel: str, text: str, tmp_path: Path) -> None:
     if find_library() is None:
         pytest.skip("oclgrind is not installed")
