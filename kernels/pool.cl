@@ -15,6 +15,7 @@
  *   max_pool            y of x
  *   max_pool_argmax     which pixel, row * width + column, is the first maximum of each window, of x and y
  *   max_pool_grad       dx of these places and dy
+ *   max_pool_spread     dx of x, y and dy, where the windows tile the image
  *   max_pool_grad_grad  ddy of x, y, ddx: ddx at the first maximum of each window
  *   avg_pool            y of x: the mean of the real pixels
  *   avg_pool_grad       dx of dy
@@ -30,6 +31,7 @@
  *   GR_POOL_VW      by element: inner elements at once, 1, 2, 4, 8 or 16
  *   GR_POOL_BLOCK   by row: pixels whose results are kept in private memory
  *   GR_POOL_STRIDE  by row: stride_w, known when compiled
+ *   GR_POOL_HIGH, GR_POOL_WIDE   max_pool_spread: the window's size, known when compiled
  */
 #ifndef GR_POOL_REAL
 #define GR_POOL_REAL float
@@ -49,12 +51,20 @@
 #ifndef GR_POOL_STRIDE
 #define GR_POOL_STRIDE stride_w
 #endif
+#ifndef GR_POOL_HIGH
+#define GR_POOL_HIGH kernel_h
+#endif
+#ifndef GR_POOL_WIDE
+#define GR_POOL_WIDE kernel_w
+#endif
 #ifndef GR_NAME
 #define GR_POOL_OWN_NAME
 #if defined(GR_ENTRY_max_pool_argmax)
 #define GR_NAME max_pool_argmax
 #elif defined(GR_ENTRY_max_pool_grad)
 #define GR_NAME max_pool_grad
+#elif defined(GR_ENTRY_max_pool_spread)
+#define GR_NAME max_pool_spread
 #elif defined(GR_ENTRY_max_pool_grad_grad)
 #define GR_NAME max_pool_grad_grad
 #elif defined(GR_ENTRY_avg_pool)
@@ -137,10 +147,11 @@ __kernel void GR_NAME(
 #elif !defined(GR_ENTRY_avg_pool_grad)
     __global const GR_POOL_ELEMENT *x, ulong x_offset,
 #endif
-#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad)
+#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad) ||                           \
+    defined(GR_ENTRY_max_pool_spread)
     __global const GR_POOL_ELEMENT *y, ulong y_offset,
 #endif
-#if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad)
+#if defined(GR_ENTRY_max_pool_grad) || defined(GR_ENTRY_avg_pool_grad) || defined(GR_ENTRY_max_pool_spread)
     __global const GR_POOL_ELEMENT *dy, ulong dy_offset,
 #endif
 #if defined(GR_ENTRY_max_pool_grad_grad)
@@ -273,7 +284,8 @@ __kernel void GR_NAME(
 #if !defined(GR_ENTRY_avg_pool_grad) && !defined(GR_ENTRY_max_pool_grad)
         __global const GR_POOL_ELEMENT *image = x + x_offset + outer * height * line + part * chunk;
 #endif
-#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad)
+#if defined(GR_ENTRY_max_pool_argmax) || defined(GR_ENTRY_max_pool_grad_grad) ||                           \
+    defined(GR_ENTRY_max_pool_spread)
         __global const GR_POOL_ELEMENT *maxima =
             y + y_offset + (outer * rows * columns) * inner + part * chunk;
 #endif
@@ -285,6 +297,10 @@ __kernel void GR_NAME(
         const int first_row = max((p + top - kernel_h + stride_h) / stride_h, 0) * (p + top >= kernel_h);
         const int last_column = min((q + left) / stride_w, columns - 1);
         const int first_column = max((q + left - kernel_w + stride_w) / stride_w, 0) * (q + left >= kernel_w);
+#elif defined(GR_ENTRY_max_pool_spread)
+        __global const GR_POOL_ELEMENT *gradient =
+            dy + dy_offset + (outer * rows * columns) * inner + part * chunk;
+        __global GR_POOL_ELEMENT *target = out + outer * height * line + part * chunk;
 #else
         /* the real pixels of window (p, q) */
         const int first_row = max(p * stride_h - top, 0);
@@ -294,6 +310,22 @@ __kernel void GR_NAME(
 #endif
         for (int step = 0; step < chunk; step += GR_POOL_VW) {
             const int c = min(step, chunk - GR_POOL_VW);
+#if defined(GR_ENTRY_max_pool_spread)
+            const ulong window = ((ulong)p * columns + q) * inner + c;
+            const GR_POOL_VEC largest = GR_POOL_LOAD(maxima, window), given = GR_POOL_LOAD(gradient, window);
+            const GR_POOL_VEC zero = 0;
+            GR_POOL_HIT open = largest == largest;
+            open |= !open;
+            _Pragma("unroll") for (int i = 0; i < GR_POOL_HIGH; ++i) {
+                _Pragma("unroll") for (int j = 0; j < GR_POOL_WIDE; ++j) {
+                    const ulong place =
+                        ((ulong)p * kernel_h + i) * line + ((ulong)q * kernel_w + j) * inner + c;
+                    const GR_POOL_HIT hit = open & GR_POOL_SAME(GR_POOL_LOAD(image, place), largest);
+                    GR_POOL_STORE(hit ? given : zero, target, place);
+                    open &= !hit;
+                }
+            }
+#else
             const ulong target = result * chunk + c;
 #if defined(GR_ENTRY_max_pool_grad)
             __global const GR_POOL_MASK *chosen =
@@ -368,6 +400,7 @@ __kernel void GR_NAME(
             }
             GR_POOL_STORE(best, out, target);
 #endif
+#endif
         }
         /* step to the next result without a division */
         if (++part == parts) {
@@ -390,6 +423,8 @@ __kernel void GR_NAME(
 #undef GR_POOL_VW
 #undef GR_POOL_BLOCK
 #undef GR_POOL_STRIDE
+#undef GR_POOL_HIGH
+#undef GR_POOL_WIDE
 #undef GR_POOL_CAT_
 #undef GR_POOL_CAT
 #undef GR_POOL_ELEMENT

@@ -213,6 +213,27 @@ def test_work_is_shared_out() -> None:
     check(cases)
 
 
+@pytest.mark.opencl
+def test_windows_that_tile_the_image_take_one_launch() -> None:
+    configs = [
+        (2, (8, 8), 16, (2, 2), (2, 2), "VALID"), (2, (8, 6), 19, (2, 3), (2, 3), "SAME"),
+        (1, (10, 5), 33, (5, 5), (5, 5), "VALID"), (1, (4, 6), 1, (2, 2), (2, 2), "VALID"),
+    ]  # fmt: skip
+    cases = []
+    for kind, data_format in itertools.product(("cpu", "gpu"), ("NHWC", "NCHW")):
+        for config in configs:
+            made = device_cases(config, data_format, "float32", Capabilities(kind=kind, compute_units=2))[1]
+            cases.append(made)
+            by_row = kind == "cpu" and (data_format == "NCHW" or config[2] == 1)
+            entries = [launch.entry for launch in made[0].plan.launches]
+            assert entries == (["max_pool_argmax", "max_pool_grad"] if by_row else ["max_pool_spread"])
+    check(cases)
+    apart = [(1, (9, 8), 4, (2, 2), (2, 2), "VALID"), (1, (8, 8), 4, (3, 3), (2, 2), "VALID")]
+    for config in apart:
+        ((case, _),) = device_cases(config, "NHWC", "float32", Capabilities())[1:2]
+        assert len(case.plan.launches) == 2, "pixels in no window, or in several"
+
+
 def test_plans_refuse_what_the_kernels_cannot_do() -> None:
     attrs = {"ksize": (2, 2), "strides": (2, 2), "padding": "VALID", "data_format": "NHWC"}
     integer, double = Spec((1, 4, 4, 2), as_dtype("int32")), Spec((1, 4, 4, 2), as_dtype("float64"))

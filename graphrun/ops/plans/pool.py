@@ -11,6 +11,7 @@ from graphrun.ops.host.conv import Window, windows
 
 _GPU_GROUP = 64
 _ITEMS_PER_UNIT = 4  # on a CPU: more than one a core, so that an interrupted core does not hold up the rest
+_UNROLLED = 16  # pixels of a window for each of which code is made
 _ITEM_READS = 65536  # window elements that make an item of a CPU worth its launch
 _LOWEST = {
     "char": "CHAR_MIN", "short": "SHRT_MIN", "int": "INT_MIN", "long": "LONG_MIN",
@@ -84,6 +85,9 @@ def _plan(
     buffers = tuple(("in", k) for k in range(len(ins)))
     if entry != "max_pool_grad":
         return KernelPlan((_launch(entry, geometry, makes_input, (*buffers, ("out", 0))),), flops=inputs)
+    if geometry.tiled and outputs and not geometry.by_row:
+        only = _launch("max_pool_spread", geometry, False, (*buffers, ("out", 0)))
+        return KernelPlan((only,), flops=2 * inputs)
     # first which pixel each window chose, then every pixel asks its windows
     launches = [_launch(entry, geometry, True, (("scratch", 0), ("in", 2), ("out", 0)))]
     if outputs:
@@ -102,11 +106,23 @@ class _Geometry(NamedTuple):
     dtype: DType
     device: Capabilities
 
+    @property
+    def tiled(self) -> bool:
+        """Whether each pixel is in one window, and all of each window's pixels are real."""
+        return all(
+            w.kernel == w.stride and not w.before and w.output * w.kernel == w.input
+            for w in (self.rows, self.columns)
+        )
+
+    @property
+    def by_row(self) -> bool:
+        return self.device.kind == "cpu" and self.inner == 1
+
 
 def _launch(entry: str, g: _Geometry, makes_input: bool, buffers: tuple[tuple[str, int], ...]) -> Launch:
     r, c = g.rows, g.columns
     on_cpu = g.device.kind == "cpu"
-    by_row = on_cpu and g.inner == 1 and entry != "max_pool_grad_grad"
+    by_row = g.by_row and entry != "max_pool_grad_grad"
     chunk = g.inner if on_cpu else 1
     line = c.input if makes_input else c.output
     lines = g.outer * (r.input if makes_input else r.output)
@@ -117,6 +133,8 @@ def _launch(entry: str, g: _Geometry, makes_input: bool, buffers: tuple[tuple[st
     items = -(-count // per_item)
     sizes = ((items,), (1,)) if on_cpu else ((-(-items // _GPU_GROUP) * _GPU_GROUP,), (_GPU_GROUP,))
     defines = _defines(entry, g.dtype, _vector(g.dtype, chunk, g.device))
+    if entry == "max_pool_spread" and r.kernel * c.kernel <= _UNROLLED:
+        defines += (("GR_POOL_HIGH", r.kernel), ("GR_POOL_WIDE", c.kernel))
     if by_row:
         defines += (("GR_POOL_ROWS", 1), ("GR_POOL_STRIDE", c.stride))
     return Launch(
