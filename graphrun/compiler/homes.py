@@ -2,7 +2,8 @@
 
 A concat along the outermost axis is its inputs one behind the other, so each may be computed where it
 belongs and nothing is left to copy.  Along another axis each row of the result has a piece of every input;
-an elementwise group can write such pieces, and its result is then found there alone.
+an elementwise group can write such pieces, also as the epilogue of a product, and its result is then found
+there alone.
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ def parts_of(node: Node) -> list[Part]:
 
 
 def find_homes(
-    program: Program, root: Callable[[Value], Value], uses: Mapping[Value, int]
-) -> dict[Value, Home]:
+    program: Program, root: Callable[[Value], Value], uses: Mapping[Value, int],
+    in_pieces: Callable[[Value, AffineMap], bool],
+) -> dict[Value, Home]:  # fmt: skip
     """The values that are computed within a joined one.
 
     Parameters
@@ -92,6 +94,8 @@ def find_homes(
         The value behind views that move nothing.
     uses : mapping
         How often each root is read.
+    in_pieces : function
+        Whether the kernels of an epilogue can write a result in the pieces of a map.
     """
     homes: dict[Value, Home] = {}
     kept = {root(v) for v in program.outputs()}
@@ -108,7 +112,9 @@ def find_homes(
                 continue
             if part.map is not None:
                 # It is not read elsewhere, since nothing else reads in pieces.
-                if producer.op is not FUSED or uses.get(value, 0) > 1 or part.map.dims[-1] < MIN_PIECE:
+                if uses.get(value, 0) > 1 or part.map.dims[-1] < MIN_PIECE:
+                    continue
+                if producer.op is not FUSED and not (producer.op is EPILOGUE and in_pieces(value, part.map)):
                     continue
             homes[value] = Home(node, part.offset, part.map)
     return homes
@@ -125,7 +131,7 @@ def _may_be_placed(value: Value) -> bool:
 
 
 def placed(group: Group, node: Node, homes: Mapping[Value, Home]) -> Group:
-    """The group of a fused node with the pieces in which its outputs are written."""
+    """The group of a node with the pieces in which its outputs are written."""
     maps = tuple(homes[node, j].map if (node, j) in homes else None for j in range(len(node.specs)))
     return replace(group, places=maps) if any(m is not None for m in maps) else group
 

@@ -235,10 +235,10 @@ def epilogue_plan(node: Node, capabilities: Capabilities, readers: tuple[int, ..
     return plan
 
 
-def epilogue_launches(node: Node, plan: KernelPlan, cache: KernelCache) -> NodeLaunches:
-    """The launches of a kernel with an epilogue."""
+def epilogue_launches(node: Node, group: Group, plan: KernelPlan, cache: KernelCache) -> NodeLaunches:
+    """The launches of a kernel with an epilogue; `group` is its group, with the places of outputs."""
     e: Epilogue = node.attrs["epilogue"]
-    group, position, outs, specs = e.group, e.position, e.outs(node), e.group_specs(node)
+    position, outs, specs = e.position, e.outs(node), e.group_specs(node)
     more = tuple((k, e.input_of(v) if k == "in" else v) for k, v in epilogue_args(group, position, outs))
     launches = []
     for number, launch in enumerate(plan.launches):

@@ -46,7 +46,7 @@ from graphrun.compiler.steps import (
 )
 from graphrun.compiler.views import only_renames, view_map
 from graphrun.device_names import NUMPY, runs_kernels
-from graphrun.graph.descriptor import Kernel, Spec
+from graphrun.graph.descriptor import AffineMap, Kernel, Spec
 from graphrun.shapes import num_elements
 
 # Fed arrays of this size and more are read in place: below, a copy costs less than telling the kernels.
@@ -93,7 +93,7 @@ class _Lowering:
                     self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
         for v in program.outputs():
             self.uses[self.root(v)] = self.uses.get(self.root(v), 0) + 1
-        self.homes = find_homes(program, self.root, self.uses)
+        self.homes = find_homes(program, self.root, self.uses, self._in_pieces)
         self.joined = {home.joined for home in self.homes.values()}
         # Values whose buffer becomes the caller's.
         self.staying: set[Value] = set()
@@ -116,6 +116,19 @@ class _Lowering:
         while self._is_alias(value[0]):
             value = value[0].inputs[0]
         return value
+
+    def _in_pieces(self, value: Value, m: AffineMap) -> bool:
+        """Whether an epilogue can write a result in pieces: rows of the kernel's result are whole there.
+
+        Partial sums lie where the first result goes, one behind the other.
+        """
+        node, j = value
+        e: Epilogue = node.attrs["epilogue"]
+        rows_whole = bool(e.spec.dims) and m.dims[-1] % e.spec.dims[-1] == 0
+        if j or not rows_whole:
+            return rows_whole
+        capabilities = self.target.capabilities[node.device]
+        return not epilogue_plan(node, capabilities, self.readers.get(node, ())).partial
 
     def _may_stay(self, value: Value) -> bool:
         """Whether a value is computed on a device, by itself."""
@@ -365,7 +378,8 @@ class _Lowering:
             _, out_places = self._shared_places(
                 node, in_places, lambda k, j: e.may_share(k, j, kernels.partial)
             )
-            launches, scratch_bytes, packs = epilogue_launches(node, kernels, cache)
+            group = placed(e.group, node, self.homes)
+            launches, scratch_bytes, packs = epilogue_launches(node, group, kernels, cache)
         else:
             overwritten = self._overwritten(node, in_places)
             for i in range(len(node.specs)):

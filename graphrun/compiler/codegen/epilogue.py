@@ -41,7 +41,8 @@ def epilogue_text(
     Parameters
     ----------
     group : Group
-        Its outputs are what is stored; the first one goes where the kernel's own result would.
+        Its outputs are what is stored; the first one goes where the kernel's own result would.  Those with
+        ``places`` are stored in pieces, in which rows of the result are whole.
     position : int
         Which input of the group the kernel's result is.  Its map must be None.
     in_specs, outs : sequence of Spec
@@ -122,6 +123,9 @@ def _store(
     inner, results = statements(group, names, lanes, scalars, prefix="gr_t")
     body += inner
     for j, (s, t) in enumerate(zip(outs, results, strict=True)):
-        body.append(store(s.dtype, f"gr_y{j}" if j else "GR_OUT", "gr_at", t, lanes))
+        # A row of the result is whole in the pieces of a map too.
+        place = group.places[j] if group.places else None
+        at = mapped_index(place, "gr_at") if place is not None else "gr_at"
+        body.append(store(s.dtype, f"gr_y{j}" if j else "GR_OUT", at, t, lanes))
     lines = " \\\n".join(f"    {line}" for line in body)
     return f"#define {macro}(v_, at_) do {{ \\\n{lines} \\\n}} while (0)\n"
