@@ -151,3 +151,30 @@ def test_other_dtypes(style: str, kind: str, a: Any) -> None:
     }[kind]()
     for axis in (0, 1):
         _check(style, [gr.cast(gr.concat(parts, axis), gr.float32) * 2.0], {x: a})
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("rows", "terms", "width"), [(6, 20, 16), (7, 33, 40), (3, 5, 64)])
+def test_epilogues_write_pieces(
+    style: str, rows: int, terms: int, width: int, rng: np.random.Generator
+) -> None:
+    """The gradients of an LSTM's gates: results of one product's epilogue, side by side."""
+    a, b, c = _x(rows, terms), _x(terms, width, name="b"), _x(rows, width, name="c")
+    feeds = {t: rng.standard_normal(t.shape.as_list()).astype(np.float32) for t in (a, b, c)}
+    p = gr.matmul(a, b)
+    y = gr.concat([gr.tanh(p + c), p * c, gr.sigmoid(p) * c, p - c], 1)
+    labels = _check(style, [gr.reduce_max(y, 0), y + 1.0], feeds, 0)
+    assert any(label.startswith("matmul") and "tanh" in label for label in labels), labels
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("why", ["partial sums", "other rows", "read elsewhere"])
+def test_epilogues_that_write_no_pieces(style: str, why: str, rng: np.random.Generator) -> None:
+    terms = 5000 if why == "partial sums" else 20
+    a, b = _x(64, terms), _x(terms, 256, name="b")
+    feeds = {t: rng.standard_normal(t.shape.as_list()).astype(np.float32) / 8 for t in (a, b)}
+    p = gr.tanh(gr.matmul(a, b))
+    if why == "other rows":
+        p = gr.reshape(p, (128, 128))
+    y = gr.concat([p, gr.ones((int(p.shape[0]), 8))], 1)
+    _check(style, [gr.reduce_max(y, 0), *([gr.exp(p)] if why == "read elsewhere" else [])], feeds)
