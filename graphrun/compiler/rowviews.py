@@ -63,6 +63,15 @@ def some_rows(matrix: Value, first: int, count: int, like: Node, made: list[Node
     return _built("strided_slice", matrix, bounds | dict.fromkeys(masks, 0), like, made)
 
 
+def some_columns(matrix: Value, first: int, last: int, turned: bool, like: Node, made: list[Node]) -> Value:
+    """Columns of a matrix, or rows where its transpose is meant."""
+    rows, columns = matrix[0].specs[matrix[1]].dims
+    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    begin, end = ((first, 0), (last, columns)) if turned else ((0, first), (rows, last))
+    bounds = {"begin": begin, "end": end, "strides": (1, 1)}
+    return _built("strided_slice", matrix, bounds | dict.fromkeys(masks, 0), like, made)
+
+
 def _built(name: str, value: Value, attrs: dict[str, object], like: Node, made: list[Node]) -> Value:
     new = Node(get_op(name), [value], attrs, (), like.origin, like.device)
     new.specs = tuple(new.op.check(like.name, like.site, new.input_specs, attrs))
