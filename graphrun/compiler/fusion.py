@@ -20,7 +20,7 @@ from graphrun.compiler.regions import Region, Regions, put_in
 from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.device_names import runs_kernels
 from graphrun.dtypes import DType
-from graphrun.graph.descriptor import AffineMap, Expr
+from graphrun.graph.descriptor import AffineMap, Expr, Kernel
 from graphrun.graph.opdef import OpDef
 
 # A kernel has at least 1,024 bytes of arguments by the standard; each buffer takes 16.
@@ -106,20 +106,32 @@ def _is_expr(node: Node) -> bool:
     return isinstance(node.op.descriptor(node.input_specs, node.attrs), Expr)
 
 
+def _takes_epilogues(node: Node) -> bool:
+    if not runs_kernels(node.device) or len(node.specs) != 1 or node.op.opencl is None:
+        return False
+    descriptor = node.op.descriptor(node.input_specs, node.attrs)
+    return isinstance(descriptor, Kernel) and descriptor.epilogue
+
+
 class _Finder:
-    """Groups: what has the same number of elements and is joined by edges that keep their order."""
+    """Groups: what has as many elements and is joined by edges, or by a product that it reads."""
 
     def __init__(self, regions: Regions) -> None:
         self.regions = regions
         self.unread: dict[Region, dict[Node, int]] = {}  # members, with their readers outside
+        # Of a product or a convolution a node that reads it; None for what takes no epilogue.
+        self.behind: dict[Node, Node | None] = {}
 
     def consider(self, node: Node) -> None:
         regions = self.regions
         shape = node.specs[0].dims
         layout = math.prod(shape) or shape
         joined: Region | None = None
-        for value in node.inputs:
-            region = regions.of.get(regions.resolve(value)[0])
+        sources = [regions.resolve(value)[0] for value in node.inputs]
+        # What reads a product belongs together, because one group can be the product's epilogue.
+        beside = [self.behind.get(source) for source in sources]
+        for other in (*sources, *beside):
+            region = None if other is None else regions.of.get(other)
             if region is None or region is joined or region.layout != layout:
                 continue
             if joined is None:
@@ -133,6 +145,9 @@ class _Finder:
             region = regions.new(node, layout)
             self.unread[region] = {}
             self._note(node, region)
+        for source in sources:
+            if source not in self.behind:
+                self.behind[source] = node if _takes_epilogues(source) else None
 
     def _note(self, node: Node, region: Region) -> None:
         unread = self.unread[region]

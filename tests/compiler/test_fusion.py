@@ -12,7 +12,7 @@ from compiler.run_plan import compile_for, target
 
 import graphrun as gr
 from graphrun.compiler import fusion
-from graphrun.compiler.fusion import fuse
+from graphrun.compiler.fusion import FUSED, fuse
 from graphrun.compiler.placement import place
 from graphrun.compiler.views import broadcast_map, collapse, is_contiguous
 from graphrun.graph.descriptor import AffineMap
@@ -243,3 +243,17 @@ def test_broadcast_map(shape: Any, out: Any) -> None:
 )
 def test_is_contiguous(m: AffineMap, contiguous: bool) -> None:
     assert is_contiguous(m) is contiguous
+
+
+def test_what_reads_a_product_is_one_group() -> None:
+    """One group can be its epilogue, and the others would read it from memory."""
+    a, b, c = (gr.placeholder(gr.float32, (8, 8)) for _ in range(3))
+    p = gr.matmul(a, b)
+    fetches = [gr.tanh(p), gr.exp(p) * c, gr.reshape(p, (64,)) + 1.0]
+    program = fuse(place(specialized(fetches, dict.fromkeys((a, b, c), (8, 8))), target("null")))
+    (group,) = (n for n in program.nodes if n.op is FUSED)
+    assert len(group.specs) == 3
+    # Where one waits for the other by way of something else, they stay apart.
+    fetches = [gr.tanh(p) * gr.reduce_max(gr.exp(p))]
+    program = fuse(place(specialized(fetches, dict.fromkeys((a, b), (8, 8))), target("null")))
+    assert sum(n.op is FUSED for n in program.nodes) == 2

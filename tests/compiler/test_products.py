@@ -168,3 +168,47 @@ def test_a_row_that_is_not_there_stays_an_error():
     x = gr.placeholder(gr.float32, (4, 3))
     with gr.Session(device="cpu:0") as sess, pytest.raises(gr.errors.GraphrunError, match="gather"):
         sess.run(gr.gather(x, gr.constant(4)), {x: np.zeros((4, 3))})
+
+
+# -- columns --------------------------------------------------------------------------------------
+
+
+def _shapes(program):
+    return sorted(n.specs[0].shape for n in program.nodes if n.op.name == "matmul")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_columns_that_are_read_are_computed_alone(turned):
+    a, w = gr.placeholder(gr.float32, (4, 5)), gr.placeholder(gr.float32, (9, 5) if turned else (5, 9))
+    feeds = {a: (4, 5), w: w.shape.as_list()}
+    y = gr.matmul(a, w, transpose_b=turned)
+    assert _shapes(passed([gr.tanh(y[:, 2:7])], feeds)) == [(4, 5)]
+    assert _shapes(passed([gr.tanh(gr.split(y, (4, 5), 1)[1])], feeds)) == [(4, 5)]
+    for fetches in (
+        [gr.tanh(y[:, 2:7]), y], [gr.tanh(y[:, 2:7]), gr.exp(y)], [gr.tanh(y[:, 2:7]), gr.exp(y[:, 7:])],
+        [gr.tanh(y[1:3])], [gr.tanh(y[:, ::2])], [gr.tanh(gr.reshape(y, (9, 4)))], [gr.tanh(y[:, 2])],
+    ):  # fmt: skip
+        assert _shapes(passed(fetches, feeds)) == [(4, 9)]
+
+
+@pytest.mark.opencl
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("turned", [False, True])
+def test_values_of_columns(style, turned, rng):
+    a, w = gr.placeholder(gr.float32, (33, 20)), gr.placeholder(gr.float32, (70, 20) if turned else (20, 70))
+    feeds = {t: rng.standard_normal(t.shape.as_list()).astype(np.float32) for t in (a, w)}
+    y = gr.matmul(a, w, transpose_b=turned)
+    fetches = [gr.tanh(gr.split(y, (13, 57), 1)[1])]
+    for got, want in zip(run_plan(style, fetches, feeds), run_plan("numpy", fetches, feeds), strict=True):
+        assert_close(got, want)
+
+
+def test_steps_of_an_unrolled_net_share_the_columns_of_the_weight():
+    x, w = gr.placeholder(gr.float32, (4, 3, 5)), gr.placeholder(gr.float32, (5 + 8, 8))
+    h = gr.zeros((3, 8))
+    for t in range(4):
+        h = gr.tanh(gr.matmul(gr.concat([x[t], h], 1), w))
+    program = passed(gr.gradients(gr.reduce_sum(h), [w]), {x: (4, 3, 5), w: (13, 8)})
+    gradients = [n for n in program.nodes if n.op.name == "matmul" and n.attrs["transpose_b"]]
+    assert [n.specs[0].shape for n in gradients] == [(3, 8)] * 3, "of h, and not of what is fed"
+    assert len({n.inputs[1] for n in gradients}) == 1
