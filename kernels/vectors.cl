@@ -46,6 +46,7 @@ GR_LOOSE_EACH(float)
 #ifdef GR_FP64
 GR_LOOSE_EACH(double)
 #endif
+#if __has_builtin(__builtin_nontemporal_store)
 #define GR_STREAM(N)                                                                                     \
     static inline void gr_vstream##N(const float##N v, __global float *p) {                              \
         if (((ulong)p & (sizeof(v) - 1)) == 0)                                                           \
@@ -57,6 +58,11 @@ GR_STREAM(4)
 GR_STREAM(8)
 GR_STREAM(16)
 #undef GR_STREAM
+#else // compilers of old
+#define gr_vstream4(v, p) gr_vstore4(v, p)
+#define gr_vstream8(v, p) gr_vstore8(v, p)
+#define gr_vstream16(v, p) gr_vstore16(v, p)
+#endif
 #undef GR_LOOSE_EACH
 #undef GR_LOOSE
 #undef GR_LOOSE_IN
