@@ -3,8 +3,10 @@
 A plan starts on NumPy, where its first run is quick.  Once its runs there have cost about as much as it
 costs to make a plan for a device, one is made, unless it would not be much quicker; so nobody waits for
 kernels that a program of a second would not use.  After how many runs that is follows from the plan alone,
-and is the same in each process.  The first runs on the device are timed, and the plan returns to NumPy if it
-was clearly quicker there; that alone may differ from process to process, where the two are close.
+and is the same in each process, unless runs take several times what they are expected to: once they have
+taken five seconds, the plan does not wait any longer.  The first runs on the device are timed, and the plan
+returns to NumPy if it was clearly quicker there, which may differ from process to process, where the two are
+close.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from graphrun.runtime.devices import get_device, list_devices
 MIN_RUN_NS = 500_000.0
 # What a plan may cost on NumPy before another is made.
 BUDGET_NS = 2_000_000_000.0
+# What its runs may take there, where the estimate is far too low: on a busy or a slow machine.
+MAX_SPENT_NS = 5_000_000_000
 # How much of NumPy's time a device may be expected to take.
 MAX_SHARE = 0.6
 # Timed runs on the device, and how much slower than on NumPy the quickest may be.
@@ -63,19 +67,22 @@ class Watch:
         The least time that a run took.
     """
 
-    __slots__ = ("run_ns", "left", "fastest_ns")
+    __slots__ = ("run_ns", "left", "fastest_ns", "_spent_ns")
 
     def __init__(self, run_ns: float) -> None:
         self.run_ns = run_ns
         self.left = int(BUDGET_NS / run_ns) + 1
         self.fastest_ns = 1 << 62
+        self._spent_ns = 0
 
     def run(self, run: Callable[[Sequence[Any]], Any], arrays: Sequence[Any]) -> Any:
         """A run on NumPy, counted."""
-        self.left -= 1
         start = time.perf_counter_ns()
         values = run(arrays)
-        self.fastest_ns = min(self.fastest_ns, time.perf_counter_ns() - start)
+        taken_ns = time.perf_counter_ns() - start
+        self.fastest_ns = min(self.fastest_ns, taken_ns)
+        self._spent_ns += taken_ns
+        self.left = self.left - 1 if self._spent_ns < MAX_SPENT_NS else 0
         return values
 
 

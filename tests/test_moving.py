@@ -27,6 +27,7 @@ def _due_after_two(self: Watch, run_ns: float) -> None:
     self.run_ns = run_ns
     self.left = 2
     self.fastest_ns = 1 << 62
+    self._spent_ns = 0
 
 
 @pytest.fixture
@@ -192,3 +193,18 @@ def test_runs_are_counted_by_what_they_are_expected_to_cost():
         watch.run(lambda arrays: None, [])
         runs += 1
     assert runs == 5
+
+
+def test_runs_that_take_far_longer_than_expected_are_due_earlier(monkeypatch):
+    watch = moving.Watch(moving.BUDGET_NS / 1000)
+    now = [0]
+    monkeypatch.setattr(moving.time, "perf_counter_ns", lambda: now[0])
+
+    def run(arrays):
+        now[0] += moving.MAX_SPENT_NS // 4
+        return arrays
+
+    for left in (1000, 999, 998, 0):
+        assert watch.run(run, [1]) == [1]
+        assert watch.left == left
+    assert watch.fastest_ns == moving.MAX_SPENT_NS // 4
