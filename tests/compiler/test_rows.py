@@ -261,3 +261,8 @@ def test_what_passes_ask_for_and_how_they_sum() -> None:
     assert "gr_fetch" not in last
     gpu, _ = codegen_rows.row_kernel(group, [spec], [spec], {}, "gpu")
     assert "gr_fetch" not in gpu
+    mean, variance = gr.nn.moments(x, [1], keep_dims=True)
+    group = _group([gr.nn.batch_normalization(x, mean, variance, None, None, 1e-3)], {x: (64, 1024)})
+    source, _ = codegen_rows.row_kernel(group, [spec], [spec], {}, "cpu")
+    light = source.split("{ uint c = 0;")[2]
+    assert light.count("gr_fetch(x0 +") == 5, "with each of its four vectors, and with what is left"

@@ -308,6 +308,7 @@ class _Writer:
             for m in range(many):
                 add("            {")
                 self._body(p, self.lanes, m)
+                self._fetch(p)
                 add("            }")
                 add(f"            c += {self.lanes}U;")
             add("        }")
