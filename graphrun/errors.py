@@ -110,10 +110,6 @@ class FileMissingError(NotFoundError, FileNotFoundError):
     """A file or folder is not there."""
 
 
-class FeedError(GraphrunError, ValueError):
-    """A feed_dict key or value is missing or does not fit."""
-
-
 class FetchError(GraphrunError, TypeError, ValueError):
     """Something that cannot be fetched was passed to ``run``."""
 
@@ -148,6 +144,19 @@ class InvalidArgumentError(ExecutionError, ValueError):
     """A check in the graph does not hold, or a Python function in it has refused its arguments."""
 
     _code = INVALID_ARGUMENT
+
+
+class FeedError(InvalidArgumentError):
+    """A feed_dict key or value is missing or does not fit."""
+
+
+class RunShapeError(ShapeError, InvalidArgumentError):
+    """Shapes that a run alone knows do not fit: what TensorFlow tells as an `InvalidArgumentError`."""
+
+    @classmethod
+    def of(cls, fault: ShapeError) -> ShapeError:
+        """Return the error of a shape rule as one of the run in which the rule was applied."""
+        return fault if isinstance(fault, cls) else cls(*fault.args).with_traceback(fault.__traceback__)
 
 
 class OutOfRangeError(OpError):

@@ -23,6 +23,7 @@ from graphrun.errors import (
     GraphError,
     NotFoundError,
     NotPickled,
+    RunShapeError,
     SessionClosedError,
     ShapeError,
     message,
@@ -204,7 +205,8 @@ class Session(NotPickled):
         Raises
         ------
         FeedError, FetchError, ShapeError, UninitializedError, ExecutionError
-            With the user's line.  No variable has changed then.
+            With the user's line.  No variable has changed then.  What TensorFlow tells as an
+            `InvalidArgumentError` is one here too: a missing feed, shapes that clash, an index out of range.
         """
         key: Any = tuple(fetches) if type(fetches) is list else fetches
         try:
@@ -505,7 +507,10 @@ class Session(NotPickled):
         def compile(found: Found) -> Plan:
             return self._compile(handler, tensors, arrays, found, asked=asked, device=device)
 
-        stage = compiled(compile, found, self._store, get_device)
+        try:
+            stage = compiled(compile, found, self._store, get_device)
+        except ShapeError as fault:
+            raise RunShapeError.of(fault) from fault.__cause__
         if self.config is not None and self.config.log_device_placement:
             print(stage.bound.plan)
         entry = _Entry(stage, version)

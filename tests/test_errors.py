@@ -51,6 +51,8 @@ def here() -> int:
         (errors.AbortedError, errors.OpError), (errors.UnimplementedError, NotImplementedError),
         (errors.InternalError, errors.OpError), (errors.UnavailableError, errors.OpError),
         (errors.DataLossError, errors.OpError), (errors.FinalizedError, errors.GraphError),
+        (errors.FeedError, errors.InvalidArgumentError), (errors.RunShapeError, errors.ShapeError),
+        (errors.RunShapeError, errors.InvalidArgumentError),
         (errors.FinalizedError, RuntimeError), (errors.MemoryLimitError, errors.ResourceExhaustedError),
     ],
 )  # fmt: skip
@@ -260,6 +262,28 @@ def test_missing_values(setup: Setup) -> None:
     )
     setup.fails(p, {p: np.ones((2, 6))}, errors.ShapeError, line, "(2, 6)", "'p:0'", "expected shape (?, 7)")
     setup.fails(p, {p: [["a"] * 7]}, errors.FeedError, line, "'p:0' cannot be fed", "not numbers", "float64")
+
+
+def test_what_fails_in_a_run_is_tensorflows_invalid_argument(setup: Setup) -> None:
+    """As TensorFlow tells it; while a graph is built the same shapes are a ValueError and no more."""
+    invalid, x, n = errors.InvalidArgumentError, setup.x, setup.n
+    with gr.device("/cpu:0"):
+        picked = gr.gather(gr.ones([3]), n)
+    counted = gr.while_loop(lambda i, a: i < n, lambda i, a: (i + 1, a + gr.ones([2])), (0, x))[1]
+    for fetch, feeds, also in (
+        (x * 2.0, {}, errors.FeedError), (picked, {n: [5]}, errors.ExecutionError),
+        (x + gr.ones([3]), {x: np.ones(4)}, errors.ShapeError),
+        (gr.reshape(x, [4]), {x: np.ones(3)}, errors.ShapeError),
+        (counted, {x: np.ones(3), n: 2}, errors.ShapeError),
+        (setup.v.assign(x), {x: np.ones(3)}, errors.ShapeError),
+    ):  # fmt: skip
+        with pytest.raises(invalid) as fault:
+            setup.session.run(fetch, feeds)
+        assert isinstance(fault.value, also) and isinstance(fault.value, ValueError)
+        assert fault.value.message == str(fault.value) and fault.value.error_code == errors.INVALID_ARGUMENT
+    with pytest.raises(errors.ShapeError) as built:
+        gr.ones([2]) + gr.ones([3])
+    assert not isinstance(built.value, errors.OpError)
 
 
 def test_assigned_shape_is_told_with_the_line_of_the_assign(setup: Setup) -> None:

@@ -163,7 +163,7 @@ def log_uniform_candidate_sampler(
     ------
     ShapeError
         If more distinct classes are wanted than there are, or the shape of `true_classes` does not fit.
-    ExecutionError
+    InvalidArgumentError
         In a run, if a true class is not among the `range_max` classes.
 
     Examples

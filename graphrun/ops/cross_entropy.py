@@ -9,7 +9,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType
-from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -248,7 +248,7 @@ def _check_classes(labels: Any, classes: int) -> None:
         raise RuleError(
             f"{where} is {labels[at]}, which is none of the {classes} classes",
             expected=f"0 <= label < {classes}, the last dimension of logits",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
 
 

@@ -387,7 +387,7 @@ def ctc_beam_search_decoder(
 
     Raises
     ------
-    ExecutionError
+    InvalidArgumentError
         In a run, if there are fewer sequences than `top_paths`.
 
     Examples

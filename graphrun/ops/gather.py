@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.errors import DTypeError, ExecutionError, GraphError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, GraphError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_to_tensor, partial_value
 from graphrun.graph.descriptor import Index, Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -71,7 +71,7 @@ def _checked(indices: np.ndarray, length: int, axis: int, negative: bool) -> np.
         raise RuleError(
             f"{where} is {indices[place]}, out of range for axis {axis} of length {length}",
             expected=f"{low} <= index < {length}",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
     return np.where(indices < 0, indices + length, indices) if negative else indices
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
@@ -43,7 +43,7 @@ def in_wide(function: Callable[..., Any], fault: str) -> Callable[..., Any]:
         try:
             found = function(*(a.astype(np.float32) for a in arrays) if half else arrays, **attrs)
         except np.linalg.LinAlgError:
-            raise RuleError(fault, kind=ExecutionError) from None
+            raise RuleError(fault, kind=InvalidArgumentError) from None
         if isinstance(found, tuple):
             return tuple(np.asarray(f, arrays[0].dtype) for f in found)
         return np.asarray(found, arrays[0].dtype)
@@ -97,7 +97,7 @@ def matrix_inverse(input: Any, adjoint: bool = False, name: str | None = None) -
 
     Raises
     ------
-    ExecutionError
+    InvalidArgumentError
         In the run, if a matrix has none.
 
     Examples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphrun import dtypes
-from graphrun.errors import ExecutionError, RuleError, ShapeError, message
+from graphrun.errors import InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -112,7 +112,7 @@ def _reverse_numpy(x: np.ndarray, lengths: np.ndarray, *, seq_axis: int, batch_a
     if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[seq]):
         raise RuleError(
             f"a length of {lengths.min() if lengths.min() < 0 else lengths.max()}",
-            expected=f"0 to {x.shape[seq]}", kind=ExecutionError,
+            expected=f"0 to {x.shape[seq]}", kind=InvalidArgumentError,
         )  # fmt: skip
     place = np.arange(x.shape[seq]).reshape([-1 if k == seq else 1 for k in range(x.ndim)])
     ends = lengths.astype(np.int64).reshape([-1 if k == batch else 1 for k in range(x.ndim)])
@@ -190,7 +190,7 @@ def _places_rule(repeats: Spec) -> tuple[Spec]:
 
 def _places_numpy(repeats: np.ndarray) -> np.ndarray:
     if repeats.size and repeats.min() < 0:
-        raise RuleError(f"repeats holds {repeats.min()}", expected="0 or more", kind=ExecutionError)
+        raise RuleError(f"repeats holds {repeats.min()}", expected="0 or more", kind=InvalidArgumentError)
     return np.repeat(np.arange(repeats.size, dtype=np.int32), repeats)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import DType
-from graphrun.errors import ExecutionError, RuleError
+from graphrun.errors import InvalidArgumentError, RuleError
 from graphrun.graph.apply import apply
 from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -31,7 +31,7 @@ def _checked(index: Any, size: int) -> int:
             f"row {i} of an array of {size}",
             expected=f"0 <= index < {size}",
             fix="TensorArray(..., dynamic_size=True) grows as it is written",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
     return i
 
@@ -217,7 +217,7 @@ def _grow_rule(array: Spec, index: Spec, row: Spec) -> tuple[Spec]:
 def _grow_numpy(array: np.ndarray, index: Any, row: Any) -> np.ndarray:
     i = int(index)
     if i < 0:
-        raise RuleError(f"row {i} of an array", expected="index >= 0", kind=ExecutionError)
+        raise RuleError(f"row {i} of an array", expected="index >= 0", kind=InvalidArgumentError)
     opened = _opened(array, row)
     result = np.zeros((max(len(array), i + 1), *opened.shape[1:]), array.dtype)
     result[: len(array)] = opened

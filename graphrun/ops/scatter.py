@@ -10,7 +10,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import as_dtype
-from graphrun.errors import DTypeError, ExecutionError, GradientError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, GradientError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Index, Kernel, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -60,7 +60,7 @@ def _flat_rows(indices: np.ndarray, dims: Sequence[int]) -> np.ndarray:
         where = "indices" + (f"[{', '.join(map(str, at))}]" if at else "")
         raise RuleError(
             f"{where} is {indices[at].tolist()}, out of range for dimensions {format_shape(dims[:depth])}",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
     return places @ np.array(row_major_strides(dims[:depth]), np.int64)
 
@@ -208,7 +208,7 @@ class RowWrite:
         updates = np.asarray(updates)
         self._values = updates if updates.ndim == 0 else updates.reshape(self._rows.size, self._shape[1])
         if mode == "div" and target.dtype.is_integer and (self._values == 0).any():
-            raise RuleError("division of integers by 0", kind=ExecutionError)
+            raise RuleError("division of integers by 0", kind=InvalidArgumentError)
 
     def __call__(self, target: np.ndarray) -> None:
         """Write into `target`, which is contiguous."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import int32, int64
-from graphrun.errors import ExecutionError, RuleError
+from graphrun.errors import InvalidArgumentError, RuleError
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
@@ -66,7 +66,7 @@ def _check_ids(ids: np.ndarray, count: int, ordered: bool) -> None:
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f"segment_ids[{', '.join(map(str, at))}]" if at else "segment_ids"
         before = f", behind {ids[at[0] - 1]}" if ordered and at[0] else ""
-        raise RuleError(f"{where} is {ids[at]}{before}", expected=expected, kind=ExecutionError)
+        raise RuleError(f"{where} is {ids[at]}{before}", expected=expected, kind=InvalidArgumentError)
 
 
 def _numpy(data: np.ndarray, ids: np.ndarray, *, num: Any, mode: str, ordered: bool = False) -> np.ndarray:

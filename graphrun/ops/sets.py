@@ -10,7 +10,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import DTypeError, ExecutionError, InvalidArgumentError, RuleError, ShapeError, message
+from graphrun.errors import DTypeError, InvalidArgumentError, RuleError, ShapeError, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Index, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -152,7 +152,7 @@ def _partition_numpy(data: np.ndarray, partitions: np.ndarray, *, num: int) -> t
     if flat.size and (flat.min() < 0 or flat.max() >= num):
         raise RuleError(
             f"partitions holds {flat.min() if flat.min() < 0 else flat.max()}",
-            expected=f"0 <= partition < {num}", kind=ExecutionError,
+            expected=f"0 <= partition < {num}", kind=InvalidArgumentError,
         )  # fmt: skip
     rows = data.reshape(flat.size, *data.shape[np.ndim(partitions) :])
     return tuple(rows[flat == k] for k in range(num))

@@ -76,7 +76,7 @@ def string_to_number(
 
     Raises
     ------
-    ExecutionError
+    InvalidArgumentError
         In the run, if one holds none.
 
     Examples

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType
-from graphrun.errors import DTypeError, ExecutionError, RuleError, message
+from graphrun.errors import DTypeError, InvalidArgumentError, RuleError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Tensor
@@ -77,7 +77,7 @@ def as_text(value: Any, where: str) -> Tensor:
 
 def run_fault(what: str) -> RuleError:
     """What a function raises in the run."""
-    return RuleError(what, kind=ExecutionError)
+    return RuleError(what, kind=InvalidArgumentError)
 
 
 def as_bytes(value: Any) -> bytes:

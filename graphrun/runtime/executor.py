@@ -13,7 +13,17 @@ import numpy as np
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.state import uninitialized
 from graphrun.compiler.steps import Origin
-from graphrun.errors import DeviceError, ExecutionError, GraphrunError, OpError, RuleError, message
+from graphrun.errors import (
+    DeviceError,
+    ExecutionError,
+    GraphrunError,
+    InvalidArgumentError,
+    OpError,
+    RuleError,
+    RunShapeError,
+    ShapeError,
+    message,
+)
 from graphrun.graph.descriptor import Spec
 from graphrun.runtime.devices import forked
 from graphrun.runtime.first_run import compiled_ahead, said_when_long
@@ -167,6 +177,8 @@ class BoundPlan:
         try:
             with np.errstate(all="ignore"):
                 return self._run(feeds, states)
+        except ShapeError as fault:  # of a plan that was made in this run, as that of an iteration
+            raise RunShapeError.of(fault) from fault.__cause__
         except GraphrunError:
             raise
         except Exception as fault:
@@ -217,7 +229,9 @@ class BoundPlan:
         device = getattr(step, "device", "cpu:0")
         # An operation's own function says what is wrong in the words of a rule; NumPy's errors are named.
         rule = fault if isinstance(fault, RuleError) else None
-        kind = rule.kind if rule is not None and issubclass(rule.kind, OpError) else ExecutionError
+        kind: type[OpError] = ExecutionError
+        if rule is not None:  # a rule knows classes that are for building a graph, too
+            kind = rule.kind if issubclass(rule.kind, OpError) else InvalidArgumentError
         return kind(
             message(
                 f"it failed on {device}: " + (str(fault) if rule else f"{type(fault).__name__}: {fault}"),

@@ -10,7 +10,7 @@ from gradcheck import check_gradients
 from interpreter import evaluate
 
 import graphrun as gr
-from graphrun.errors import DTypeError, ExecutionError, RuleError, ShapeError
+from graphrun.errors import DTypeError, InvalidArgumentError, RuleError, ShapeError
 from graphrun.ops.array import boolean_mask
 
 
@@ -296,7 +296,7 @@ def test_gather_tells_an_index_that_is_out_of_range() -> None:
     ):
         with pytest.raises(RuleError, match=words) as caught:
             evaluate(gr.gather(x, indices))
-        assert caught.value.kind is ExecutionError
+        assert caught.value.kind is InvalidArgumentError
         assert caught.value.expected == "0 <= index < 4"
     with pytest.raises(DTypeError, match="indices has dtype float32"):
         gr.gather(x, [1.0])

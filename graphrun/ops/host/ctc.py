@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graphrun.errors import ExecutionError, InvalidArgumentError, RuleError
+from graphrun.errors import InvalidArgumentError, RuleError
 
 Array = npt.NDArray[Any]
 Paths = tuple[list[list[int]], list[float]]
@@ -217,7 +217,7 @@ def beam_search(logits: Array, width: int, paths: int) -> Paths:
             f"{order.size} label sequences have been found, {paths} are wanted",
             expected="top_paths of at most as many as there are",
             fix="use a smaller top_paths, or longer sequences",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
     found = []
     for node in beam[order].tolist():

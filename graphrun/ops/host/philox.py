@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphrun.dtypes import as_dtype
-from graphrun.errors import DTypeError, ExecutionError, message
+from graphrun.errors import DTypeError, InvalidArgumentError, message
 
 Array = npt.NDArray[Any]
 Key = tuple[int, int]
@@ -201,13 +201,13 @@ def philox_uniform_int(
 
     Raises
     ------
-    ExecutionError
+    InvalidArgumentError
         If the range is empty.
     """
     name = as_dtype(dtype).name
     low, high = int(lo), int(hi)
     if high <= low:
-        raise ExecutionError(
+        raise InvalidArgumentError(
             message(
                 "the range of random integers is empty",
                 where="philox_uniform_int",

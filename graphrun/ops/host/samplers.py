@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graphrun.errors import ExecutionError, RuleError
+from graphrun.errors import InvalidArgumentError, RuleError
 
 Array = npt.NDArray[Any]
 Draw = Callable[[int], Array]
@@ -80,7 +80,7 @@ def distinct(draw: Draw, count: int) -> tuple[Array, int]:
                 f"{_MAX_TRIES} draws gave {found.size} distinct classes, not {count}",
                 expected="num_sampled well below the number of classes that are not rare",
                 fix="use unique=False, or fewer samples",
-                kind=ExecutionError,
+                kind=InvalidArgumentError,
             )
     return found, tries
 
@@ -115,7 +115,7 @@ def require_classes(true_classes: Array, range_max: int) -> None:
         raise RuleError(
             f"true_classes[{row}, {column}] is {true_classes[row, column]}, of {range_max} classes",
             expected=f"0 <= class < {range_max}",
-            kind=ExecutionError,
+            kind=InvalidArgumentError,
         )
 
 
