@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype, float32
-from graphrun.errors import DTypeError, ShapeError, message
+from graphrun.errors import DTypeError, GraphError, ShapeError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.decompositions import qr
@@ -304,3 +305,51 @@ class identity(Initializer):  # noqa: N801
             )
         kind = self._dtype(dtype)
         return _constant(self.gain * np.eye(sizes[0] or 0, sizes[1] or 0, dtype=kind.numpy), kind)
+
+
+# By name, as `kernel_initializer="he_normal"`: with Keras's spreads, which are not those of the classes.
+_NAMED: dict[str, Callable[[], Any]] = {
+    "constant": constant, "glorot_normal": glorot_normal, "glorot_uniform": glorot_uniform,
+    "he_normal": he_normal, "he_uniform": he_uniform, "identity": identity, "lecun_normal": lecun_normal,
+    "lecun_uniform": lecun_uniform, "normal": lambda: random_normal(stddev=0.05), "ones": ones,
+    "orthogonal": orthogonal, "random_normal": lambda: random_normal(stddev=0.05),
+    "random_uniform": random_uniform, "truncated_normal": lambda: truncated_normal(stddev=0.05),
+    "uniform": random_uniform, "variance_scaling": variance_scaling, "zeros": zeros,
+}  # fmt: skip
+_CLASS_NAMES = {"".join(part.title() for part in name.split("_")): name for name in _NAMED}
+
+
+def initializer_named(name: str, where: str) -> Any:
+    """Return the initializer of Keras's name, as ``"glorot_uniform"`` or ``"GlorotUniform"``.
+
+    Parameters
+    ----------
+    name : str
+    where : str
+        Who asks, for the message.
+
+    Raises
+    ------
+    GraphError
+        If no initializer has that name.
+
+    Examples
+    --------
+    >>> from graphrun.initializers import initializer_named
+    >>> initializer_named("random_normal", "my layer").stddev
+    0.05
+    """
+    made = _NAMED.get(_CLASS_NAMES.get(name, name))
+    if made is not None:
+        return made()
+    if "xavier" in name.lower():
+        close = ["glorot_normal" if "normal" in name.lower() else "glorot_uniform"]
+    else:
+        close = difflib.get_close_matches(name.lower().removesuffix("_initializer"), _NAMED, 1)
+    raise GraphError(
+        message(
+            f"no initializer is named {name!r}", where=where, site=user_site(),
+            expected=f"an initializer, or one of {', '.join(_NAMED)}",
+            fix=f"did you mean '{close[0]}'?" if close else "",
+        )
+    )  # fmt: skip

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from graphrun.dtypes import DType, as_dtype, float32
+from graphrun.dtypes import DType, as_dtype, float32, string
 from graphrun.errors import DTypeError, GraphError, ShapeError, message, place
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import Graph, GraphKeys
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
-from graphrun.initializers import glorot_uniform, zeros
+from graphrun.initializers import Initializer, glorot_uniform, initializer_named, zeros
 from graphrun.ops.state import Variable
 from graphrun.shapes import Shape, as_shape, format_shape, is_compatible, is_static
 
@@ -102,7 +102,7 @@ class VariableScope:
         self._reuse = True
 
     def set_initializer(self, initializer: Any) -> None:
-        self._defaults["initializer"] = initializer
+        self._defaults["initializer"] = _named(initializer, self.dtype, f"variable_scope '{self.name}'")
 
     def set_regularizer(self, regularizer: Any) -> None:
         self._defaults["regularizer"] = regularizer
@@ -203,7 +203,7 @@ def variable_scope(
     values : list, optional
         Tensors, whose graph becomes the default one inside.
     initializer, regularizer, partitioner, custom_getter, constraint, dtype
-        Defaults of `get_variable` inside, and of scopes inside.
+        Defaults of `get_variable` inside, and of scopes inside; the initializer may be a name.
     reuse : bool, None or gr.AUTO_REUSE
         True: variables must exist.  AUTO_REUSE: they are made where they don't.  None or False: as the
         scope around.
@@ -247,6 +247,9 @@ def variable_scope(
     }  # fmt: skip
     again = isinstance(name_or_scope, VariableScope)
     base = name_or_scope if isinstance(name_or_scope, VariableScope) else around
+    given["initializer"] = _named(
+        initializer, given["dtype"] or base.dtype, f"variable_scope({name_or_scope!r})"
+    )
     defaults = {**base._defaults, **{k: v for k, v in given.items() if v is not None}}
     if custom_getter is not None:
         defaults["custom_getter"] = _chained(custom_getter, base.custom_getter)
@@ -275,6 +278,13 @@ def variable_scope(
             store.close(name)
             if again:
                 store.counts = counts
+
+
+def _named(initializer: Any, dtype: DType | None, where: str) -> Any:
+    """An initializer for its name; a word for a variable of strings is its value."""
+    if not isinstance(initializer, str) or dtype is string:
+        return initializer
+    return initializer_named(initializer, where)
 
 
 def reserve_scope(name: str, exact: str | None, custom_getter: Any) -> VariableScope:
@@ -335,8 +345,9 @@ def get_variable(
         Needed for a new one, unless `initializer` is a value.
     dtype : dtype, optional
         float32, or the scope's, by default.
-    initializer : initializer, function, class, value or tensor, optional
-        Glorot's uniform one by default, zeros for integers and bool.
+    initializer : initializer, function, class, name, value or tensor, optional
+        Glorot's uniform one by default, zeros for integers and bool.  A name, as ``"he_normal"``, where a
+        shape is given.
     regularizer : function, optional
         Of the variable to a scalar, which goes into ``GraphKeys.REGULARIZATION_LOSSES``.
     trainable : bool
@@ -396,6 +407,8 @@ def _get(
     if not isinstance(name, str) or not name:
         raise GraphError(message(f"get_variable({name!r})", site=user_site(), expected="a name"))
     full = f"{scope.name}/{name}" if scope.name else name
+    if shape is not None:  # without one it is a value, and the variable one of strings
+        initializer = _named(initializer, None if dtype is None else as_dtype(dtype), f"variable '{full}'")
     getter = scope.custom_getter if custom_getter is None else _chained(custom_getter, scope.custom_getter)
     arguments = {
         "name": full, "shape": shape, "dtype": scope.dtype if dtype is None else as_dtype(dtype),
@@ -534,7 +547,12 @@ def _new(
 
         def value() -> Any:
             with graph.name_scope("Initializer"):
-                return made(shape, dtype=dtype) if _wants_shape(made) else made()
+                try:
+                    return made(shape, dtype=dtype) if _wants_shape(made) else made()
+                except (ShapeError, DTypeError) as fault:
+                    if not isinstance(made, Initializer):
+                        raise
+                    raise type(fault)(f"variable '{name}': {fault}") from None
 
     with graph.name_scope(None):
         return Variable(

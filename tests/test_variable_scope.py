@@ -9,6 +9,7 @@ import pytest
 
 import graphrun as gr
 from graphrun.errors import DTypeError, GraphError, ShapeError
+from graphrun.initializers import initializer_named
 
 
 def test_names_of_variables_and_of_operations_part() -> None:
@@ -230,3 +231,50 @@ def test_a_default_name_is_unique_apart_for_operations() -> None:
         assert gr.get_variable("w", [2]).name == "d/w:0" and gr.constant(1.0, name="c").name == "d_1/c:0"
     with gr.variable_scope(None, "d"):
         assert gr.get_variable("w", [2]).name == "d_1/w:0" and gr.constant(1.0, name="c").name == "d_2/c:0"
+
+
+def test_initializers_by_name() -> None:
+    he = gr.layers.Dense(3, kernel_initializer="he_normal", bias_initializer="ones")
+    with gr.variable_scope("a", initializer="zeros") as scope:
+        scope_made = gr.get_variable("z", [2])
+        with gr.variable_scope("b"):
+            scope.set_initializer("Ones")
+        changed = gr.get_variable("o", [2])
+    own = gr.get_variable("i", [2, 2], initializer="identity")
+    text = gr.get_variable("t", initializer="zeros")  # a value: no shape was given
+    word = gr.get_variable("u", [], gr.string, "zeros")
+    he(gr.ones([2, 1000]))
+    with gr.Session() as sess:
+        sess.run(gr.global_variables_initializer())
+        np.testing.assert_array_equal(sess.run(scope_made), [0, 0])
+        np.testing.assert_array_equal(sess.run(changed), [1, 1])
+        np.testing.assert_array_equal(sess.run(own), np.eye(2))
+        assert sess.run([text, word]) == [b"zeros", b"zeros"]
+        kernel, bias = sess.run(he.variables)
+        assert kernel.std() == pytest.approx(np.sqrt(2 / 1000), rel=0.1) and bias.tolist() == [1, 1, 1]
+        spread = sess.run(initializer_named("truncated_normal", "test")([10_000]))
+        assert spread.std() == pytest.approx(0.05 * 0.88, rel=0.05)
+
+
+def test_an_unknown_initializer_is_told_with_a_near_name() -> None:
+    for name, near in (
+        ("glorot_unifrom", "glorot_uniform"), ("xavier", "glorot_uniform"), ("HeNorml", "he_normal"),
+        ("zeros_initializer", "zeros"), ("xavier_normal", "glorot_normal"),
+    ):  # fmt: skip
+        with pytest.raises(GraphError, match=f"no initializer is named '{name}'") as caught:
+            gr.layers.dense(gr.ones([2, 2]), 3, kernel_initializer=name, name="top")
+        text = str(caught.value)
+        assert "variable 'top/kernel'" in text and f"did you mean '{near}'?" in text, text
+        assert "test_variable_scope.py" in text and "he_uniform" in text
+        gr.reset_default_graph()
+    with pytest.raises(GraphError, match=r"variable_scope\('s'\): no initializer is named 'qqq'") as caught:
+        with gr.variable_scope("s", initializer="qqq"):
+            pass
+    assert "did you mean" not in str(caught.value)
+
+
+def test_an_initializer_that_does_not_fit_names_its_variable() -> None:
+    with pytest.raises(ShapeError, match=r"variable 'net/bias': orthogonal: shape \(3,\)\n.*\n.*rank 2 or"):
+        gr.layers.dense(gr.ones([2, 2]), 3, bias_initializer="orthogonal", name="net")
+    with pytest.raises(DTypeError, match="variable 'n': variance_scaling: numbers of dtype int32"):
+        gr.get_variable("n", [2, 2], gr.int32, "variance_scaling")

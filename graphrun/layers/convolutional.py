@@ -116,7 +116,7 @@ class Conv2D(_Conv):
         ``"channels_last"`` or ``"channels_first"``.
     activation : function or str, optional
     use_bias : bool
-    kernel_initializer, bias_initializer : initializer
+    kernel_initializer, bias_initializer : initializer or its name
     kernel_regularizer, bias_regularizer, activity_regularizer : function, optional
     kernel_constraint, bias_constraint : function, optional
     """

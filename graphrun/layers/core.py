@@ -26,7 +26,7 @@ class Dense(Layer):
         Outputs.
     activation : function or str, optional
     use_bias : bool
-    kernel_initializer, bias_initializer : initializer
+    kernel_initializer, bias_initializer : initializer or its name
         The variable scope's, or Glorot's uniform one, for the kernel; zeros for the bias.
     kernel_regularizer, bias_regularizer, activity_regularizer : function, optional
     kernel_constraint, bias_constraint : function, optional

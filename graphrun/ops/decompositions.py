@@ -10,7 +10,7 @@ J. Townsend, Differentiating the singular value decomposition, 2016.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -261,7 +261,14 @@ qr_op = register(
 )  # fmt: skip
 
 
-def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> tuple[Tensor, Tensor]:
+class Qr(NamedTuple):
+    """What `qr` returns."""
+
+    q: Tensor
+    r: Tensor
+
+
+def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> Qr:
     """Return q with orthonormal columns and the upper triangular r, with ``input == q @ r``.
 
     Examples
@@ -270,4 +277,4 @@ def qr(input: Any, full_matrices: bool = False, name: str | None = None) -> tupl
     >>> [t.shape.as_list() for t in gr.qr(gr.zeros([5, 3]))]
     [[5, 3], [3, 3]]
     """
-    return apply(qr_op, (convert_to_tensor(input),), {"full_matrices": bool(full_matrices)}, name)
+    return Qr(*apply(qr_op, (convert_to_tensor(input),), {"full_matrices": bool(full_matrices)}, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -139,12 +139,20 @@ distorted_box_op = register(
 )  # fmt: skip
 
 
+class DistortedBox(NamedTuple):
+    """What `sample_distorted_bounding_box` returns."""
+
+    begin: Tensor
+    size: Tensor
+    bboxes: Tensor
+
+
 def sample_distorted_bounding_box(
     image_size: Any, bounding_boxes: Any, seed: int | None = None, seed2: int | None = None,
     min_object_covered: Any = 0.1, aspect_ratio_range: Any = None, area_range: Any = None,
     max_attempts: int | None = None, use_image_if_no_bounding_boxes: bool | None = None,
     name: str | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+) -> DistortedBox:  # fmt: skip
     """Draw a crop of an image that holds part of a box, anew in each run.
 
     Parameters
@@ -209,4 +217,4 @@ def sample_distorted_bounding_box(
             "whole": bool(use_image_if_no_bounding_boxes),
         }  # fmt: skip
         begin, extent, box = apply(distorted_box_op, inputs, attrs)
-    return begin, extent, box
+    return DistortedBox(begin, extent, box)

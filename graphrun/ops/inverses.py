@@ -10,7 +10,7 @@ M. Giles, Collected matrix derivative results for forward and reverse mode algor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -153,9 +153,16 @@ def matrix_determinant(input: Any, name: str | None = None) -> Tensor:
     return apply(determinant_op, (convert_to_tensor(input),), None, name)
 
 
-def log_matrix_determinant(input: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
+class LogMatrixDeterminant(NamedTuple):
+    """What `log_matrix_determinant` returns."""
+
+    sign: Tensor
+    log_abs_determinant: Tensor
+
+
+def log_matrix_determinant(input: Any, name: str | None = None) -> LogMatrixDeterminant:
     """Return the signs of the determinants of the matrices of `input`, and the logarithms of their sizes."""
-    return apply(log_determinant_op, (convert_to_tensor(input),), None, name)
+    return LogMatrixDeterminant(*apply(log_determinant_op, (convert_to_tensor(input),), None, name))
 
 
 slogdet = log_matrix_determinant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphrun import dtypes
 from graphrun.dtypes import as_dtype
@@ -313,6 +313,13 @@ max_pool_argmax_op = register(
 )  # fmt: skip
 
 
+class MaxPoolWithArgmax(NamedTuple):
+    """What `max_pool_with_argmax` returns."""
+
+    output: Tensor
+    argmax: Tensor
+
+
 def max_pool_with_argmax(
     input: Any,
     ksize: Any,
@@ -323,7 +330,7 @@ def max_pool_with_argmax(
     name: str | None = None,
     output_dtype: Any = None,
     include_batch_in_index: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> MaxPoolWithArgmax:
     """Return the maximum of each window, and where it is.
 
     Parameters
@@ -359,4 +366,4 @@ def max_pool_with_argmax(
     with x.graph.name_scope(name or "MaxPoolWithArgmax") as scope:
         y = apply(max_pool_op, (x,), {**attrs, "data_format": "NHWC"}, scope)
         at = apply(max_pool_argmax_op, (x,), {**attrs, "batch": bool(include_batch_in_index)})
-        return y, at if kind is dtypes.int64 else cast(at, kind)
+        return MaxPoolWithArgmax(y, at if kind is dtypes.int64 else cast(at, kind))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,7 +58,22 @@ unique_op = register(
 )  # fmt: skip
 
 
-def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> tuple[Tensor, Tensor]:
+class Unique(NamedTuple):
+    """What `unique` returns."""
+
+    y: Tensor
+    idx: Tensor
+
+
+class UniqueWithCounts(NamedTuple):
+    """What `unique_with_counts` returns."""
+
+    y: Tensor
+    idx: Tensor
+    count: Tensor  # type: ignore[assignment]  # TensorFlow's name, though a tuple has a method of it
+
+
+def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Unique:
     """Return the distinct entries of a vector, in the order in which they come, and where each entry is then.
 
     Parameters
@@ -78,17 +93,16 @@ def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> tupl
     >>> import graphrun as gr
     >>> with gr.Graph().as_default(), gr.Session() as sess:
     ...     print(sess.run(gr.unique([4, 1, 4, 2])))
-    (array([4, 1, 2], dtype=int32), array([0, 1, 0, 2], dtype=int32))
+    Unique(y=array([4, 1, 2], dtype=int32), idx=array([0, 1, 0, 2], dtype=int32))
     """
-    return apply(unique_op, (convert_to_tensor(x),), {"out_idx": as_dtype(out_idx)}, name)[:2]
+    return Unique(*apply(unique_op, (convert_to_tensor(x),), {"out_idx": as_dtype(out_idx)}, name)[:2])
 
 
-def unique_with_counts(
-    x: Any, out_idx: Any = dtypes.int32, name: str | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """As `unique`, with how often each distinct entry occurs as a third result."""
+def unique_with_counts(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> UniqueWithCounts:
+    """As `unique`, with how often each distinct entry occurs as a third result, `count`."""
     label = name or "UniqueWithCounts"
-    return apply(unique_op, (convert_to_tensor(x),), {"out_idx": as_dtype(out_idx)}, label)
+    found = apply(unique_op, (convert_to_tensor(x),), {"out_idx": as_dtype(out_idx)}, label)
+    return UniqueWithCounts(*found)
 
 
 # -- setdiff1d --------------------------------------------------------------------------------------
@@ -114,19 +128,25 @@ setdiff_op = register(
 )  # fmt: skip
 
 
-def setdiff1d(
-    x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return the entries of vector `x` that are not in vector `y`, and where they stand in `x`.
+class ListDiff(NamedTuple):
+    """What `setdiff1d` returns."""
+
+    out: Tensor
+    idx: Tensor
+
+
+def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> ListDiff:
+    """Return `out`, the entries of vector `x` that are not in vector `y`, and `idx`, their places in `x`.
 
     Examples
     --------
     >>> import graphrun as gr
     >>> with gr.Graph().as_default(), gr.Session() as sess:
     ...     print(sess.run(gr.setdiff1d([1, 2, 3, 4], [2, 4])))
-    (array([1, 3], dtype=int32), array([0, 2], dtype=int32))
+    ListDiff(out=array([1, 3], dtype=int32), idx=array([0, 2], dtype=int32))
     """
-    return apply(setdiff_op, convert_operands((x, y)), {"index_dtype": as_dtype(index_dtype)}, name)
+    attrs = {"index_dtype": as_dtype(index_dtype)}
+    return ListDiff(*apply(setdiff_op, convert_operands((x, y)), attrs, name))
 
 
 # -- parting and joining ----------------------------------------------------------------------------

@@ -190,3 +190,24 @@ def test_numbers_of_segments_out_of_range_are_told_on_the_host() -> None:
             with pytest.raises(gr.errors.ExecutionError, match=r"segment_ids\[0\] is -1\n"):
                 sess.run(y, {ids: [-1, 0]})
         assert sess.run(gr.bincount([0, 5, 1], maxlength=3)).tolist() == [1, 1, 0]
+
+
+def test_several_results_have_tensorflows_names() -> None:
+    matrix = gr.constant([[2.0, 0.0], [0.0, 4.0]])
+    image = gr.ones([1, 2, 2, 1])
+    results = {
+        "y idx": gr.unique([1, 2, 1]), "y idx count": gr.unique_with_counts([1, 2, 1]),
+        "out idx": gr.setdiff1d([1, 2, 3], [2]), "q r": gr.qr(matrix),
+        "sign log_abs_determinant": gr.linalg.slogdet(matrix),
+        "output argmax": gr.nn.max_pool_with_argmax(image, 2, 2, "SAME"),
+        "begin size bboxes": gr.image.sample_distorted_bounding_box([9, 9, 3], [[[0.0, 0.0, 1.0, 1.0]]]),
+        "values indices": gr.nn.top_k([1.0, 2.0]),
+    }  # fmt: skip
+    for names, result in results.items():
+        assert " ".join(result._fields) == names and isinstance(result, tuple)  # type: ignore[attr-defined]
+    with gr.Session() as sess:
+        values = sess.run(results)
+        for names, value in values.items():
+            assert " ".join(value._fields) == names
+        np.testing.assert_array_equal(values["y idx count"].count, [2, 1])
+        np.testing.assert_array_equal(sess.run(gr.setdiff1d([1, 2, 3], [2]).out), [1, 3])

@@ -144,3 +144,24 @@ def test_shapes_and_spread_of_what_is_drawn(name: str) -> None:
             assert abs(measure(ours[4]) - measure(theirs[4])) < 0.25 * (theirs[4].std() + 1e-6) + 0.1 * abs(
                 measure(theirs[4])
             )
+
+
+NAMES = """
+constant glorot_normal glorot_uniform he_normal he_uniform identity lecun_normal lecun_uniform normal ones
+orthogonal random_normal random_uniform truncated_normal uniform variance_scaling zeros GlorotUniform
+""".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initializers_by_name(name: str) -> None:
+    found = []
+    for lib in (gr, tf):
+        with lib.Graph().as_default(), lib.Session() as session, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lib.layers.dense(lib.ones([1, 100]), 100, kernel_initializer=name)
+            kernel = lib.global_variables()[0]
+            session.run(kernel.initializer)
+            values = session.run(kernel)
+        found.append((values.std(), abs(values).max()))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=0.06)  # the spread of 10,000 numbers
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=0.35)
