@@ -3,7 +3,7 @@
 >>> import graphrun as gr
 >>> with gr.Graph().as_default():
 ...     gr.debugging.assert_rank(gr.zeros([2, 3]), 2).type
-'no_op'
+'NoOp'
 """
 
 from graphrun.ops.assertions import assert_equal as assert_equal

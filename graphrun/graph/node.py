@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -11,12 +12,33 @@ from graphrun.dtypes import DType
 from graphrun.errors import DTypeError, GraphError, NotPickled, RuleError, Site, format_site, message
 from graphrun.graph import default
 from graphrun.graph.descriptor import Spec
+from graphrun.graph.op_types import type_of
 from graphrun.graph.opdef import OpDef
 from graphrun.graph.operators import Operators
 from graphrun.shapes import Shape, TensorShape, as_shape, format_shape, merge
 
 if TYPE_CHECKING:
     from graphrun.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class NodeDef:
+    """What `Operation.node_def` gives.
+
+    Attributes
+    ----------
+    op : str
+        The type, as ``MatMul``.
+    name : str
+    input : list of str
+        The tensors read, without the ``:0`` of first outputs; then what it waits for, as ``^name``.
+    device : str
+    """
+
+    op: str
+    name: str
+    input: list[str]
+    device: str
 
 
 class Operation(NotPickled):
@@ -30,6 +52,8 @@ class Operation(NotPickled):
         Frozen and hashable values by keyword.
     value_attrs : tuple of str
         The attributes that arrive as the trailing inputs.
+    opdef : OpDef
+        The record; ``op.opdef.name`` is graphrun's own name for what `type` tells in TensorFlow's.
     site : (str, int) or None
         The user's file and line.
     region : Region or None
@@ -39,7 +63,7 @@ class Operation(NotPickled):
     """
 
     __slots__ = (
-        "opdef", "graph", "name", "inputs", "attrs", "value_attrs", "outputs", "control_inputs",
+        "opdef", "graph", "name", "inputs", "attrs", "value_attrs", "outputs", "_control_inputs",
         "device", "site", "id", "region", "gradient", "__weakref__",
     )  # fmt: skip
 
@@ -65,7 +89,7 @@ class Operation(NotPickled):
         self.attrs = attrs
         self.value_attrs = value_attrs
         self.outputs = tuple([Tensor(self, i, s.shape, s.dtype) for i, s in enumerate(specs)])
-        self.control_inputs = control_inputs
+        self._control_inputs = control_inputs
         self.device = device
         self.site = site
         self.id = id
@@ -74,8 +98,40 @@ class Operation(NotPickled):
 
     @property
     def type(self) -> str:
-        """The name of its `OpDef`."""
-        return self.opdef.name
+        """What it computes, by TensorFlow's name, as ``MatMul``.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> with gr.Graph().as_default() as graph:
+        ...     y = gr.matmul(gr.placeholder(gr.float32, (None, 2), "x"), gr.ones([2, 1])) + 1.0
+        ...     print(y.op.type, [op.name for op in graph.get_operations() if op.type == "Placeholder"])
+        AddV2 ['x']
+        """
+        return type_of(self)
+
+    @property
+    def control_inputs(self) -> list[Operation]:
+        """The operations that run before it, in a new list."""
+        return list(self._control_inputs)
+
+    @property
+    def node_def(self) -> NodeDef:
+        """Its type, name and inputs as TensorFlow writes them down.
+
+        Examples
+        --------
+        >>> import graphrun as gr
+        >>> with gr.Graph().as_default():
+        ...     a, b = gr.unstack(gr.placeholder(gr.float32, (2, 3), "x"))
+        ...     with gr.control_dependencies([gr.no_op("first")]):
+        ...         node = gr.add(a, b, "y").op.node_def
+        ...     print(node.op, node.name, node.input)
+        AddV2 y ['unstack', 'unstack:1', '^first']
+        """
+        read = [t.op.name if t.index == 0 else t.name for t in self.inputs]
+        waits = [f"^{op.name}" for op in self._control_inputs]
+        return NodeDef(self.type, self.name, [*read, *waits], self.device)
 
     def get_attr(self, name: str) -> Any:
         """The attribute of that name (TensorFlow's manner)."""
@@ -105,7 +161,7 @@ class Operation(NotPickled):
         default.session_for(session, "Operation.run()").run(self, feed_dict)
 
     def __repr__(self) -> str:
-        return f"<gr.Operation '{self.name}' type={self.opdef.name}>"
+        return f"<gr.Operation '{self.name}' type={self.type}>"
 
 
 class Tensor(NotPickled, Operators):

@@ -45,7 +45,7 @@ def device(device_name_or_function: Any) -> Any:
     --------
     >>> import graphrun as gr
     >>> with gr.Graph().as_default():
-    ...     with gr.device(lambda op: "/cpu:0" if op.type == "matmul" else "/gpu:0"):
+    ...     with gr.device(lambda op: "/cpu:0" if op.type == "MatMul" else "/gpu:0"):
     ...         print(gr.matmul([[1.0]], [[2.0]]).device, gr.constant(1.0).device)
     cpu:0 opencl:0
     """

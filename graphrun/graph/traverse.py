@@ -53,7 +53,7 @@ def graph_to_networkx(graph: Any) -> Any:
     for op in graph.get_operations():
         result.add_node(
             op.name,
-            type=op.type,
+            type=op.opdef.name,
             device=op.device,
             shape=[t.shape.as_tuple() for t in op.outputs],
             dtype=[t.dtype.name for t in op.outputs],

@@ -100,7 +100,7 @@ def test_float16_is_summed_in_float32() -> None:
 def test_weights_of_a_batch_get_one_product_and_no_sum() -> None:
     x, w = placeholder(dtypes.float32, (None, 7, 5)), placeholder(dtypes.float32, (5, 4))
     (dw,) = gradients(matmul(x, w), w)
-    assert dw is not None and dw.op.type == "matmul" and dw._shape == (5, 4)
+    assert dw is not None and dw.op.type == "MatMul" and dw._shape == (5, 4)
 
 
 @pytest.mark.parametrize("flags", [(False, False), (True, False), (False, True), (True, True)])

@@ -72,7 +72,7 @@ def test_distributions(dtype: str) -> None:
 
 def test_integers() -> None:
     x = random_uniform((2000,), -3, 4, dtype="int32", seed=1)
-    assert x.dtype is dtypes.int32 and x.op.type == "random_uniform_int"
+    assert x.dtype is dtypes.int32 and x.op.type == "RandomUniformInt"
     assert set(evaluate(x).tolist()) == set(range(-3, 4))
     low, high = placeholder(dtypes.int64, ()), placeholder(dtypes.int64, ())
     y = random_uniform((50,), low, high, dtype="int64", seed=1)
@@ -83,12 +83,12 @@ def test_integers() -> None:
 
 def test_names_and_operations_left_out() -> None:
     assert random_uniform((2,)).name == "random_uniform:0"
-    assert random_uniform((2,), name="u").op.type == "random_uniform"
+    assert random_uniform((2,), name="u").op.type == "RandomUniform"
     scaled = random_uniform((2,), maxval=3.0, name="v")
-    assert scaled.name == "v:0" and scaled.op.type == "multiply"
+    assert scaled.name == "v:0" and scaled.op.type == "Mul"
     moved = random_uniform((2,), -1.0, 1.0)
-    assert moved.name == "random_uniform_1:0" and moved.op.type == "add"
-    assert random_normal((2,), name="n").op.type == "random_normal"
+    assert moved.name == "random_uniform_1:0" and moved.op.type == "AddV2"
+    assert random_normal((2,), name="n").op.type == "RandomStandardNormal"
     assert random_normal((2,)).name == "random_normal:0"
     assert truncated_normal((2,), stddev=0.1).name == "truncated_normal:0"
 

@@ -390,3 +390,26 @@ def test_ways_to_resize() -> None:
         return found
 
     in_both(build, rtol=1e-4)
+
+
+# -- operations -------------------------------------------------------------------------------------------
+
+
+def test_an_operation_as_a_node() -> None:
+    def build(lib: Any, session: Any) -> Any:
+        x = lib.placeholder(lib.float32, [2, 2], "x")
+        a, b = lib.unstack(x)
+        v = lib.Variable([1.0, 2.0], name="v")
+        with lib.control_dependencies([v.initializer]):
+            y = lib.add(a, b, "y")
+        node = y.op.node_def
+        ops = lib.get_default_graph().get_operations()
+        return [
+            node.op, node.name, list(node.input), type(y.op.control_inputs),
+            [op.name for op in y.op.control_inputs],
+            [op.name for op in ops if op.type == "Placeholder"],
+            [op.name for op in ops if op.type in ("VariableV2", "Assign", "Unpack")],
+            str(y.op.type), repr(y.op)[4:],
+        ]  # fmt: skip
+
+    in_both(build)
