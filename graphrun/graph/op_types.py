@@ -1,9 +1,9 @@
 """The types of operations under TensorFlow's names: what `Operation.type` says.
 
-A record's default node name is TensorFlow's type for most operations, as ``MatMul``.  The table has the others:
-where TensorFlow names nodes otherwise than their type (``concat`` of type ``ConcatV2``), and where one record
-stands for several types.  What TensorFlow computes by several operations and graphrun by one has a name of the
-same make.
+A record's default node name is TensorFlow's type for most operations, as ``MatMul``.  The table has the
+others: where TensorFlow names nodes otherwise than their type (``concat`` of type ``ConcatV2``), and where
+one record stands for several types.  What TensorFlow computes by several operations and graphrun by one has
+a name of the same make.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ from graphrun.errors import GraphError, message
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.site import user_site
-from graphrun.ops.fill import zeros
+from graphrun.initializers import zeros as zeros_initializer
 from graphrun.ops.state import Variable
+from graphrun.variable_scope import get_variable
 
 
 def get_global_step(graph: Any = None) -> Variable | None:
@@ -36,7 +37,20 @@ def get_global_step(graph: Any = None) -> Variable | None:
 
 
 def create_global_step(graph: Any = None) -> Variable:
-    """Make the graph's step counter: an int64 variable that starts at 0 and is not trainable."""
+    """Make the graph's step counter: an int64 variable that starts at 0 and is not trainable.
+
+    It is made by `gr.get_variable`, so that inside of ``gr.variable_scope("s")`` it is ``s/global_step``.
+
+    Parameters
+    ----------
+    graph : Graph, optional
+        The default graph.
+
+    Raises
+    ------
+    GraphError
+        The graph has a step counter.
+    """
     graph = graph or get_default_graph()
     if get_global_step(graph) is not None:
         raise GraphError(
@@ -48,12 +62,15 @@ def create_global_step(graph: Any = None) -> Variable:
             )
         )
     with graph.as_default(), graph.name_scope(None):
-        return Variable(
-            lambda: zeros((), dtypes.int64),
+        found: Variable = get_variable(
+            GraphKeys.GLOBAL_STEP,
+            [],
+            dtypes.int64,
+            zeros_initializer(),
             trainable=False,
-            name="global_step",
             collections=[GraphKeys.GLOBAL_VARIABLES, GraphKeys.GLOBAL_STEP],
         )
+        return found
 
 
 def get_or_create_global_step(graph: Any = None) -> Variable:

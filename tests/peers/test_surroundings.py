@@ -413,3 +413,25 @@ def test_an_operation_as_a_node() -> None:
         ]  # fmt: skip
 
     in_both(build)
+
+
+def test_the_step_counter_is_a_variable_of_its_scope() -> None:
+    def build(lib: Any, session: Any) -> Any:
+        with lib.name_scope("n"), lib.variable_scope("s", initializer=lib.ones_initializer()):
+            count = lib.train.get_or_create_global_step()
+            found = [lib.train.get_global_step() is count, lib.train.get_or_create_global_step() is count]
+        other = lib.Graph()
+        with lib.variable_scope("s"):
+            with other.as_default(), lib.name_scope("n"):
+                plain = lib.train.create_global_step()
+            third = lib.Graph()
+            fourth = lib.train.create_global_step(third)
+        session.run(count.initializer)
+        return [
+            *found, lib.train.get_global_step() is count, count.name, plain.name, fourth.name,
+            names(lib.get_collection(lib.GraphKeys.GLOBAL_STEP)), names(lib.trainable_variables()),
+            lib.train.get_global_step(other) is plain, lib.train.get_global_step(lib.Graph()),
+            lib.train.global_step(session, count), count.dtype.base_dtype.name,
+        ]  # fmt: skip
+
+    in_both(build)
