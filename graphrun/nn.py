@@ -88,6 +88,7 @@ from graphrun.ops.normalization import (
     batch_norm_with_global_normalization as batch_norm_with_global_normalization,
 )
 from graphrun.ops.normalization import batch_normalization as batch_normalization
+from graphrun.ops.normalization import fused_batch_norm as fused_batch_norm
 from graphrun.ops.normalization import l2_normalize as l2_normalize
 from graphrun.ops.normalization import moments as moments
 from graphrun.ops.normalization import weighted_moments as weighted_moments

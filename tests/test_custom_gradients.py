@@ -223,3 +223,12 @@ def test_identity_n(sess: gr.Session) -> None:
     assert (a.op.name, b.name) == ("IdentityN", "IdentityN:1")
     got = sess.run([a, b])
     assert got[0] == 1.0 and got[1].tolist() == [2, 3]
+
+
+def test_the_override_knows_types_and_names() -> None:
+    gr.RegisterGradient("TenfoldSum")(lambda op, dy: (10.0 * dy, 10.0 * dy))
+    x = gr.constant(1.0)
+    for name in ("AddV2", "Add", "add"):
+        with gr.get_default_graph().gradient_override_map({name: "TenfoldSum"}):
+            y = x + 2.0
+        assert gr.Session().run(gr.gradients(y, x)[0]) == 10.0

@@ -318,7 +318,8 @@ class Graph(NotPickled):
                 len(self._ops), region,
             )  # fmt: skip
             if self._overrides:
-                op.gradient = self._overrides.get(opdef.node_name) or self._overrides.get(opdef.name)
+                names = (op.type, opdef.node_name, opdef.name)
+                op.gradient = next((self._overrides[n] for n in names if n in self._overrides), None)
             for device in self._devices:
                 wish = parse_device(device(op) or "") if callable(device) else parse_device(device)
                 op.device = wish or op.device

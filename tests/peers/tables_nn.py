@@ -129,6 +129,20 @@ NORMALIZATION = [
     row("nn.batch_norm_with_global_normalization", floats(2, 3, 3, 4), *(CHANNELS,) * 4, label=str(scale),
         call=lambda tf, *x, s=scale: tf.nn.batch_norm_with_global_normalization(*x, 1e-3, s))
     for scale in (True, False)
+] + [
+    row("nn.fused_batch_norm", floats(2, 3, 5, 4), CHANNELS, CHANNELS, label="training", factor=3),
+    row("nn.fused_batch_norm", floats(1, 1, 1, 4), CHANNELS, CHANNELS, label="one element", factor=3),
+    row("nn.fused_batch_norm", floats(2, 4, 3, 2), *(CHANNELS,) * 4, label="channels first", factor=3,
+        call=lambda tf, x, *more: tf.nn.fused_batch_norm(x, *more, 0.01, "NCHW", False, "norm")[0]),
+    row("nn.fused_batch_norm", floats(2, 3, 5, 4), *(CHANNELS,) * 4, label="averages", factor=3,
+        call=lambda tf, x, *more: tf.nn.fused_batch_norm(x, *more, exponential_avg_factor=0.25)),
+    row("nn.fused_batch_norm", floats(2, 3, 5, 4), *(CHANNELS,) * 4, label="inference", factor=3,
+        call=lambda tf, x, *more: tf.nn.fused_batch_norm(x, *more, is_training=False)[0]),
+    row("nn.fused_batch_norm", floats(2, 3, 2, 3, 4), CHANNELS, CHANNELS, label="volumes", factor=3,
+        call=lambda tf, x, *more: tf.nn.fused_batch_norm(x, *more, data_format="NDHWC")),
+    row("nn.fused_batch_norm", floats(4, 3, 5, 4), CHANNELS, CHANNELS, label="half", names=False, factor=50,
+        gradient=False, why="TensorFlow's kernel rounds the input alone",
+        call=lambda tf, x, *more: tf.nn.fused_batch_norm(tf.cast(x, tf.float16), *more)[1:]),
 ]  # fmt: skip
 
 MORPHOLOGY = [
