@@ -11,7 +11,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from graphrun.compiler.fusion import FUSED, MAX_INPUTS, MAX_INSTRUCTIONS, Group, Instruction
+from graphrun.compiler.fusion import FUSED, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_OUTPUTS, Group, Instruction
 from graphrun.compiler.ir import Node, Program, Value
 from graphrun.graph.descriptor import AffineMap, Spec
 
@@ -77,7 +77,7 @@ class _Pass:
             if len(behind) == 1 and not behind & set(group.results):
                 wanted[next(iter(behind))] = wanted.get(next(iter(behind)), 0) + 1
         shared = [i for i, count in wanted.items() if count > 1]
-        if shared:
+        if shared and len(node.specs) + len(shared) <= MAX_OUTPUTS:
             first, dims = len(node.specs), node.specs[0].dims
             node.specs = (*node.specs, *(Spec(dims, group.instructions[i].dtype) for i in shared))
             node.attrs = {"group": replace(group, extra=(*group.extra, *shared))}
