@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import as_strings
-from graphrun.errors import DTypeError, FeedError, message
+from graphrun.errors import DTypeError, FeedError, ShapeError, message
 from graphrun.graph.apply import exact_integers
 from graphrun.graph.node import Operation, Tensor
 from graphrun.runtime.device_array import DeviceArray
@@ -145,3 +145,19 @@ def _refused(t: Tensor, why: str, fix: str) -> FeedError:
             fix=fix,
         )
     )
+
+
+def misshapen(t: Tensor, shape: Any) -> ShapeError:
+    """The error of a value whose shape is not that of the tensor that it is fed to."""
+    fixes = {
+        "placeholder": "None in a placeholder's shape admits any size there",
+        "const": "it is a constant; what is fed with many shapes is a gr.placeholder",
+        "variable": "it is a variable; one made with validate_shape=False may have any shape",
+    }
+    return ShapeError(
+        message(
+            f"a value of shape {format_shape(shape)} is fed to '{t.name}'", site=t.op.site,
+            expected=f"shape {format_shape(t._shape)}",
+            fix=fixes.get(t.op.opdef.name, f"it is the result of '{t.op.opdef.name}', whose shape is known"),
+        )
+    )  # fmt: skip

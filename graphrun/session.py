@@ -28,7 +28,7 @@ from graphrun.errors import (
     ShapeError,
     message,
 )  # fmt: skip
-from graphrun.feeds import feed_array, feed_items
+from graphrun.feeds import feed_array, feed_items, misshapen
 from graphrun.fetches import FetchHandler, is_flat
 from graphrun.graph import default
 from graphrun.graph.apply import as_array
@@ -467,14 +467,7 @@ class Session(NotPickled):
                     message(f"'{t.name}' is fed and is not in this session's graph", site=t.op.site)
                 )
             if not is_compatible(a.shape, t._shape):
-                raise ShapeError(
-                    message(
-                        f"a value of shape {format_shape(a.shape)} is fed to '{t.name}'",
-                        site=t.op.site,
-                        expected=f"shape {format_shape(t._shape)}",
-                        fix="None in a placeholder's shape admits any size there",
-                    )
-                )
+                raise misshapen(t, a.shape)
 
     def _compile(
         self, handler: FetchHandler, tensors: Sequence[Tensor], arrays: Sequence[Any],

@@ -9,11 +9,13 @@ import numpy as np
 
 from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype, as_strings, holds_text
-from graphrun.errors import DTypeError, GraphError, format_site, message
+from graphrun.errors import DTypeError, GraphError, format_site, message, place
 from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, get_op, no_gradient, register
+from graphrun.graph.site import user_site
+from graphrun.shapes import format_shape
 
 # Classes above the graph (Variable, IndexedSlices) that stand for a tensor: type -> function.
 _converters: list[tuple[type, Callable[[Any], Tensor]]] = []
@@ -42,6 +44,9 @@ constant_op = register(
         onnx="Constant",
     )
 )
+
+
+_ANOTHER_DTYPE = "convert the value first, or choose a dtype that holds it"
 
 
 def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> np.ndarray:
@@ -107,7 +112,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
             message(
                 f"{_short(value)} cannot become {what} of dtype {dtype}",
                 expected=f"values that {dtype} holds exactly" if not dtype.is_floating else "numbers",
-                fix="convert it with gr.cast, or give the other operand the dtype that you mean",
+                fix=_ANOTHER_DTYPE,
             )
         )
     with np.errstate(over="ignore"):  # 1e300 is inf in float32, as in TensorFlow
@@ -193,7 +198,11 @@ def convert_to_tensor(
     if isinstance(value, Operation):
         raise DTypeError(message(f"operation '{value.name}' has no value, so it cannot be an input"))
     if isinstance(value, list | tuple) and _holds_tensor(value):
-        items = [convert_to_tensor(v, _common_dtype(value, wanted)) for v in value]
+        like = None if wanted is not None else next((v for v in value if isinstance(v, Tensor)), None)
+        if like is None:
+            items = [convert_to_tensor(v, _common_dtype(value, wanted)) for v in value]
+        else:
+            items = [converted_like(v, like, "stack", name or "stack") for v in value]
         return apply(get_op("stack"), items, {"axis": 0}, name)
     target = graph if graph is not None else get_default_graph()
     preferred = preferred_dtype if dtype_hint is None else dtype_hint
@@ -226,11 +235,63 @@ def _common_dtype(value: Any, wanted: DType | None) -> DType | None:
     return None
 
 
-def convert_operands(values: Sequence[Any]) -> list[Tensor]:
-    """Convert operands that must share a dtype: Python and NumPy values take that of the first tensor."""
+def converted_like(value: Any, like: Tensor, opdef: str = "", name: str = "") -> Tensor:
+    """Convert `value` to the dtype of `like`, for operation `name`; a fault names both and the line."""
+    try:
+        return convert_to_tensor(value, like.dtype, graph=like.op.graph)
+    except DTypeError as fault:
+        raise _unlike(fault, value, like, opdef, name) from None
+
+
+class told_for:  # noqa: N801  used as a function is
+    """Context: the fault of a value that is converted is told with what it is for, and the user's line."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, fault: Any, trace: Any) -> None:
+        if isinstance(fault, DTypeError):
+            what, *rest = str(fault).split("\n  ")
+            text = message(what, where=self._where, site=user_site())
+            raise DTypeError("\n  ".join([text, *rest])) from None
+
+
+def _unlike(fault: DTypeError, value: Any, like: Tensor, opdef: str, name: str) -> DTypeError:
+    scope = like.op.graph.get_name_scope()
+    label = f"{opdef} '{scope}/{name}'" if scope else f"{opdef} '{name}'"
+    what, *rest = str(fault).split("\n  ")
+    if isinstance(value, Tensor) or _holds_tensor(value):
+        return DTypeError("\n  ".join([f"{label}: {what}" if opdef else what, *rest]))
+    is_number = rest[-1:] == [_ANOTHER_DTYPE]
+    if is_number:
+        rest.pop()
+    is_variable = like.op.opdef.name == "variable"
+    wider = "gr.int32" if np.asarray(value).dtype.kind == "b" else "gr.float32"
+    if like.dtype.is_integer and is_number:
+        fix = f"round the number, or make the {'variable' if is_variable else 'tensor'} floating-point, as "
+        fix += "gr.Variable(0.0)" if is_variable else f"gr.cast(x, {wider})"
+    elif is_number:
+        fix = f"write a number of {like.dtype}, or convert the tensor, as gr.cast(x, {wider})"
+    else:
+        fix = ""
+    kind = f"variable '{like.op.name}'" if is_variable else f"tensor '{like.name}'"
+    text = message(
+        what, where=label if opdef else "", site=user_site(),
+        got=f"{kind} is {format_shape(like._shape)} {like.dtype}, made at {place(like.op.site)}",
+    )  # fmt: skip
+    return DTypeError("\n  ".join([text, *rest, *([fix] if fix else [])]))
+
+
+def convert_operands(values: Sequence[Any], opdef: str = "", name: str = "") -> list[Tensor]:
+    """Convert operands that must share a dtype: Python and NumPy values take that of the first tensor.
+
+    `opdef` and `name` are the operation that they are for, as messages name it.
+    """
     tensors: list[Any] = [None] * len(values)
-    dtype: DType | None = None
-    graph = None
+    first: Tensor | None = None
     for i, v in enumerate(values):
         if isinstance(v, Tensor):
             tensors[i] = v
@@ -238,13 +299,14 @@ def convert_operands(values: Sequence[Any]) -> list[Tensor]:
             tensors[i] = convert_to_tensor(v)
         else:
             continue
-        if dtype is None:
-            dtype, graph = tensors[i].dtype, tensors[i].op.graph
+        if first is None:
+            first = tensors[i]
     for i, v in enumerate(values):
         if tensors[i] is None:
-            tensors[i] = convert_to_tensor(v, dtype, graph=graph)
-            if dtype is None:
-                dtype, graph = tensors[i].dtype, tensors[i].op.graph
+            if first is None:
+                first = tensors[i] = convert_to_tensor(v)
+            else:
+                tensors[i] = converted_like(v, first, opdef, name)
     return tensors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from graphrun.graph.default import get_default_graph
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
+from graphrun.ops.arguments import near_argument
 from graphrun.ops.array import reshape, shape
 from graphrun.ops.convert import cast
 from graphrun.ops.state import Variable
@@ -57,7 +59,13 @@ class Layer:
         self._reuse = kwargs.pop("_reuse", None)
         given = kwargs.pop("_scope", None)
         if kwargs:
-            raise TypeError(f"{type(self).__name__} got unknown arguments: {', '.join(sorted(kwargs))}")
+            known = [p for p in inspect.signature(type(self).__init__).parameters if p != "kwargs"]
+            raise TypeError(
+                message(
+                    f"{type(self).__name__} got unknown arguments: {', '.join(sorted(kwargs))}",
+                    site=user_site(), expected=", ".join(known[1:]), fix=near_argument(min(kwargs), known),
+                )
+            )  # fmt: skip
         self._base_name = name or snake_case(type(self).__name__)
         self._wanted = given
         self._scope: VariableScope | None = None
@@ -251,7 +259,10 @@ def function_of(layer: type[Layer], name: str, doc: str, reuse: bool = True) -> 
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise TypeError(f"{name}(): {error}; its arguments: {signature}") from None
+            unknown = next((k for k in kwargs if k not in signature.parameters), "")
+            hint = near_argument(unknown, signature.parameters) if unknown else ""
+            text = f"{name}(): {error}; its arguments: {signature}"
+            raise TypeError(message(text, site=user_site(), fix=hint)) from None
         inputs = given.pop("inputs")
         if reuse:
             given.update(_scope=given.get("name"), _reuse=given.pop("reuse", None))
@@ -304,6 +315,20 @@ def last_size(layer: Layer, shape: Any, axis: int = -1) -> int:
             )
         )  # fmt: skip
     return int(size)
+
+
+def padding_rule(padding: Any, layer: Layer) -> str:
+    """``"same"`` or ``"valid"`` in capitals, as operations have them."""
+    if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
+        return padding.upper()
+    word = padding.lower() if isinstance(padding, str) else ""
+    close = difflib.get_close_matches(word, ("same", "valid"), 1)
+    raise ShapeError(
+        message(
+            f"padding={padding!r}", where=f"layer {type(layer).__name__}", site=user_site(),
+            expected='"same" or "valid"', fix=f'did you mean "{close[0]}"?' if close else "",
+        )
+    )  # fmt: skip
 
 
 def channels_first(data_format: str) -> bool:

@@ -8,7 +8,7 @@ from graphrun.errors import ShapeError, message
 from graphrun.graph.site import user_site
 from graphrun.initializers import zeros
 from graphrun.layers.activations import activation_of
-from graphrun.layers.base import InputSpec, Layer, channels_first, function_of, last_size
+from graphrun.layers.base import InputSpec, Layer, channels_first, function_of, last_size, padding_rule
 from graphrun.ops.array import shape as shape_of
 from graphrun.ops.conv import conv2d_transpose as _conv2d_transpose
 from graphrun.ops.conv_ranks import convolution
@@ -45,7 +45,7 @@ class _Conv(Layer):
         self.kernel_size = sizes(kernel_size, self.rank, "kernel_size")
         self.strides = sizes(strides, self.rank, "strides")
         self.dilation_rate = sizes(dilation_rate, self.rank, "dilation_rate")
-        self.padding = padding.upper()
+        self.padding = padding_rule(padding, self)
         self.data_format = data_format
         self._first = channels_first(data_format)
         self.activation, self.use_bias = activation_of(activation), use_bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphrun.layers.base import InputSpec, Layer, channels_first, function_of
+from graphrun.layers.base import InputSpec, Layer, channels_first, function_of, padding_rule
 from graphrun.layers.convolutional import sizes
 from graphrun.ops.array import expand_dims, squeeze
 from graphrun.ops.pool import avg_pool, max_pool
@@ -22,7 +22,7 @@ class _Pool(Layer):
         super().__init__(name=name, **kwargs)
         self.pool_size = sizes(pool_size, self.rank, "pool_size")
         self.strides = sizes(strides, self.rank, "strides")
-        self.padding, self.data_format = padding.upper(), data_format
+        self.padding, self.data_format = padding_rule(padding, self), data_format
         self._first = channels_first(data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 

@@ -130,7 +130,7 @@ def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
 
     Integers are converted first: 8 and 16 bits to float32, more to float64.
     """
-    a, b = convert_operands((x, y))
+    a, b = convert_operands((x, y), "divide", name or "truediv")
     if a.dtype.is_integer and b.dtype is a.dtype:
         wide = dtypes.float32 if a.dtype in _NARROW_INTEGERS else dtypes.float64
         a, b = cast(a, wide), cast(b, wide)
@@ -144,14 +144,14 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 def div(x: Any, y: Any, name: str | None = None) -> Tensor:
     """``x / y`` as in Python 2: integers are divided as by `floordiv`."""
-    a, b = convert_operands((x, y))
+    a, b = convert_operands((x, y), "divide", name or "div")
     function = floordiv if a.dtype.is_integer else realdiv
     return function(a, b, name or "div")
 
 
 def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
     """``x / y``, and 0 where `y` is 0."""
-    a, b = convert_operands((x, y))
+    a, b = convert_operands((x, y), "divide", name or "div_no_nan")
     nought = equal(b, 0)
     # The inner select keeps the division, and so its gradient, away from zero.
     return select(nought, 0, realdiv(a, select(nought, 1, b)), name or "div_no_nan")
@@ -265,7 +265,8 @@ def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | 
     """
     if hasattr(t, "_rows_apply"):
         return t._rows_apply(lambda x: clip_by_value(x, clip_value_min, clip_value_max, name))
-    return apply(clip_op, convert_operands((t, clip_value_min, clip_value_max)), None, name)
+    operands = convert_operands((t, clip_value_min, clip_value_max), clip_op.name, name or clip_op.node_name)
+    return apply(clip_op, operands, None, name)
 
 
 # -- sums of many -------------------------------------------------------------------------------
@@ -330,10 +331,16 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
     inputs : list of tensors
     """
     if not isinstance(inputs, list | tuple) or not inputs:
+        empty = isinstance(inputs, list | tuple)
         raise ShapeError(
-            message(f"add_n of {inputs!r}", site=user_site(), expected="a list of one tensor or more")
-        )
-    tensors = convert_operands(inputs)
+            message(
+                "the list is empty, so there is nothing to add up" if empty else f"inputs={inputs!r}",
+                where="add_n", site=user_site(), expected="a list of one tensor or more",
+                fix="where a sum may have no terms, put gr.zeros(shape) in the list" if empty
+                else "put the tensors in a list, as gr.add_n([a, b])",
+            )
+        )  # fmt: skip
+    tensors = convert_operands(inputs, "add_n", name or add_n_op.node_name)
     if len(tensors) == 1:
         return identity(tensors[0], name) if name else tensors[0]
     return apply(add_n_op, tensors, None, name)

@@ -106,7 +106,7 @@ select_op = register(
 
 def select(condition: Any, x: Any, y: Any, name: str | None = None) -> Tensor:
     """Return `x` where `condition` is true, else `y`; all three broadcast as in NumPy."""
-    a, b = convert_operands((x, y))
+    a, b = convert_operands((x, y), "select", name or "Select")
     return apply(select_op, (convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph), a, b), None, name)
 
 
@@ -190,7 +190,7 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
         return apply(where_true_op, (convert_to_tensor(condition),), None, name)
     if x is None or y is None:
         raise ValueError("gr.where needs both x and y, or neither of them")
-    a, b = convert_operands((x, y))
+    a, b = convert_operands((x, y), "where", name or "Select")
     c = convert_to_tensor(condition, dtypes.bool_, graph=a.op.graph)
     if c._shape is not None and len(c._shape) != 1:
         return apply(select_op, (c, a, b), None, name)

@@ -127,7 +127,7 @@ def binary(
     )  # fmt: skip
 
     def function(x: Any, y: Any, name: str | None = None) -> Tensor:
-        return apply(opdef, convert_operands((x, y)), None, name)
+        return apply(opdef, convert_operands((x, y), opdef.name, name or opdef.node_name), None, name)
 
     return _document(function, name, doc or f"Elementwise {name} of `x` and `y`, which broadcast.")
 

@@ -26,11 +26,11 @@ def _single(axis: Any) -> Any:
     return axis[0] if isinstance(axis, tuple) else axis
 
 
-def _tensors(values: Any) -> list[Tensor]:
+def _tensors(values: Any, opdef: str, name: str) -> list[Tensor]:
     """Operands of one dtype, of which Python numbers take that of the first tensor."""
     if isinstance(values, Tensor):
         values = list(values)
-    return convert_operands(values)
+    return convert_operands(values, opdef, name)
 
 
 # -- concat -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def concat(values: Any, axis: Any = None, name: str = "concat", concat_dim: Any 
         raise ShapeError(
             message("an empty list", where="concat", site=user_site(), expected="one tensor or more")
         )
-    items = _tensors(values)
+    items = _tensors(values, "concat", name)
     at = one_int(axis, "concat", "axis")
     if len(items) == 1:
         return identity(items[0], name)
@@ -248,7 +248,7 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
         raise ShapeError(
             message("an empty list", where="stack", site=user_site(), expected="one tensor or more")
         )
-    items = _tensors(values)
+    items = _tensors(values, "stack", name)
     return apply(stack_op, items, {"axis": static_int(axis, "stack", "axis")}, name)
 
 
@@ -447,12 +447,13 @@ def split(
     """
     axis = axis if split_dim is None else split_dim
     parts = num_or_size_splits if num_or_size_splits is not None else num_split
-    at = one_int(axis, "split", "axis")
-    if isinstance(value, int) and not isinstance(parts, int | None):
+    if isinstance(value, int) and not (isinstance(parts, int | None) and isinstance(axis, int)):
         raise ShapeError(
-            message("the first argument is an int", where="split", site=user_site(),
-                    expected="gr.split(value, num_or_size_splits, axis), as in TensorFlow since 1.0")
+            message(f"the first argument is {value}, an int", where="split", site=user_site(),
+                    expected="gr.split(value, num_or_size_splits, axis): the tensor first, as in TensorFlow"
+                    " since 1.0")
         )  # fmt: skip
+    at = one_int(axis, "split", "axis")
     x = convert_to_tensor(value)
     scalar = isinstance(parts, int | np.integer) or (isinstance(parts, np.ndarray) and parts.ndim == 0)
     if scalar or (isinstance(parts, Tensor) and parts._shape == ()):

@@ -187,7 +187,7 @@ def matmul(
                 )
             )
     attrs = {"transpose_a": bool(transpose_a or adjoint_a), "transpose_b": bool(transpose_b or adjoint_b)}
-    left, right = convert_operands((a, b))
+    left, right = convert_operands((a, b), "matmul", name or "MatMul")
     # The adjoint of a real matrix is the transposed one.
     left, right = (conj_of(left) if adjoint_a else left), (conj_of(right) if adjoint_b else right)
     return apply(matmul_op, (left, right), attrs, name)

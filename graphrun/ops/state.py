@@ -13,7 +13,14 @@ import numpy as np
 
 from graphrun.dtypes import DType, as_dtype
 from graphrun.errors import DTypeError, GraphError, NotPickled, RuleError, ShapeError, message
-from graphrun.graph.apply import apply, as_array, convert_to_tensor, register_tensor_conversion_function
+from graphrun.graph.apply import (
+    apply,
+    as_array,
+    convert_to_tensor,
+    converted_like,
+    register_tensor_conversion_function,
+    told_for,
+)
 from graphrun.graph.default import get_default_graph, session_for
 from graphrun.graph.descriptor import AffineMap, Spec, View
 from graphrun.graph.graph import GraphKeys
@@ -21,6 +28,7 @@ from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.operators import Operators
 from graphrun.graph.site import user_site
+from graphrun.ops.arguments import placeholder_attrs
 from graphrun.ops.variable_rows import RowMethods
 from graphrun.shapes import as_shape, format_shape, is_compatible, is_static, row_major_strides
 
@@ -184,7 +192,8 @@ def constant(
         raise DTypeError(
             message(f"gr.constant of tensor '{value.name}'", fix="use gr.identity(x) for a copy of a tensor")
         )
-    array = as_array(value, None if dtype is None else as_dtype(dtype), "a constant")
+    with told_for("constant"):
+        array = as_array(value, None if dtype is None else as_dtype(dtype), "a constant")
     if shape is not None:
         known = as_shape(shape)
         if not is_static(known):
@@ -234,7 +243,7 @@ def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tenso
     ...     print(sess.run(x * 2, {x: [[1.0, 2.0]]}))
     [[2. 4.]]
     """
-    return apply(placeholder_op, (), {"shape": as_shape(shape), "dtype": as_dtype(dtype)}, name)
+    return apply(placeholder_op, (), placeholder_attrs(dtype, shape), name)
 
 
 def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:
@@ -312,7 +321,8 @@ class Variable(NotPickled, Operators, RowMethods):
             if isinstance(initial_value, Tensor):
                 initial = convert_to_tensor(initial_value, dtype)
             else:
-                initial = convert_to_tensor(initial_value, dtype, "initial_value")
+                with told_for(f"Variable '{s[:-1]}'"):
+                    initial = convert_to_tensor(initial_value, dtype, "initial_value")
             shape = initial._shape if validate_shape else None
             if expected_shape is not None and not is_compatible(shape, as_shape(expected_shape)):
                 raise ShapeError(
@@ -491,7 +501,7 @@ def write_state(
 ) -> Tensor:  # fmt: skip
     """A write to a variable (`OpDef.writes`); `between` are the inputs between the variable and the value."""
     v = variable_of(ref, opdef.name)
-    converted = convert_to_tensor(value, v.dtype, graph=v.graph)
+    converted = converted_like(value, v, opdef.name, name or opdef.node_name)
     # A reference that comes from an assign stands for the variable after it.
     after = [ref] if isinstance(ref, Tensor) and ref is not v else []
     with v.graph.control_dependencies(after):

@@ -12,6 +12,7 @@ from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.site import user_site
+from graphrun.ops.arguments import KnownArguments
 from graphrun.ops.convert import cast
 from graphrun.ops.fill import fill, ones, shape, size, zeros
 from graphrun.ops.gather import gather_grad_op
@@ -26,7 +27,7 @@ from graphrun.variable_scope import get_variable_scope
 GradsAndVars = Sequence[tuple[Any, Variable]]
 
 
-class Optimizer:
+class Optimizer(KnownArguments):
     """Base of the optimizers.
 
     A subclass defines `_apply_dense` and, where it keeps state, `_create_slots`; `_prepare` may make
