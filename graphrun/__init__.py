@@ -11,6 +11,7 @@
 import sys as _sys
 
 from graphrun import app as app
+from graphrun import compat as compat
 from graphrun import debugging as debugging
 from graphrun import errors as errors
 from graphrun import flags as flags
@@ -24,6 +25,7 @@ from graphrun import logging as logging
 from graphrun import losses as losses
 from graphrun import math as math
 from graphrun import metrics as metrics
+from graphrun import nest as nest
 from graphrun import nn as nn
 from graphrun import ops as _ops  # noqa: F401  registers every operation
 from graphrun import random as random
@@ -34,6 +36,7 @@ from graphrun import sparse as sparse
 from graphrun import strings as strings
 from graphrun import test as test
 from graphrun import train as train
+from graphrun._version import __version__ as VERSION  # noqa: N812
 from graphrun._version import __version__ as __version__
 from graphrun.absent import install as _explain_absent_names
 from graphrun.callables.function import Function as Function
@@ -61,7 +64,9 @@ from graphrun.dtypes import bool_ as bool
 from graphrun.dtypes import complex64 as complex64
 from graphrun.dtypes import complex128 as complex128
 from graphrun.dtypes import float16 as float16
+from graphrun.dtypes import float16 as half
 from graphrun.dtypes import float32 as float32
+from graphrun.dtypes import float64 as double
 from graphrun.dtypes import float64 as float64
 from graphrun.dtypes import int8 as int8
 from graphrun.dtypes import int16 as int16
@@ -71,6 +76,7 @@ from graphrun.dtypes import string as string
 from graphrun.dtypes import uint8 as uint8
 from graphrun.dtypes import uint32 as uint32
 from graphrun.dtypes import uint64 as uint64
+from graphrun.gradients import AggregationMethod as AggregationMethod
 from graphrun.gradients import UnconnectedGradients as UnconnectedGradients
 from graphrun.gradients import gradients as gradients
 from graphrun.gradients import hessians as hessians
@@ -101,6 +107,7 @@ from graphrun.initializers import orthogonal as orthogonal_initializer
 from graphrun.initializers import random_normal as random_normal_initializer
 from graphrun.initializers import random_uniform as random_uniform_initializer
 from graphrun.initializers import truncated_normal as truncated_normal_initializer
+from graphrun.initializers import uniform_unit_scaling as uniform_unit_scaling_initializer
 from graphrun.initializers import variance_scaling as variance_scaling_initializer
 from graphrun.initializers import zeros as zeros_initializer
 from graphrun.interactive import InteractiveSession as InteractiveSession
@@ -128,6 +135,7 @@ from graphrun.ops.array import range as range
 from graphrun.ops.array import rank as rank
 from graphrun.ops.array import reshape as reshape
 from graphrun.ops.array import reverse as reverse
+from graphrun.ops.array import reverse as reverse_v2
 from graphrun.ops.array import sequence_mask as sequence_mask
 from graphrun.ops.array import shape as shape
 from graphrun.ops.array import shape_n as shape_n
@@ -175,6 +183,7 @@ from graphrun.ops.checks import add_check_numerics_ops as add_check_numerics_ops
 from graphrun.ops.checks import assert_ as Assert  # noqa: N812
 from graphrun.ops.checks import check_numerics as check_numerics
 from graphrun.ops.checks import print_ as Print  # noqa: N812
+from graphrun.ops.checks import verify_tensor_all_finite as verify_tensor_all_finite
 from graphrun.ops.clip import clip_by_average_norm as clip_by_average_norm
 from graphrun.ops.clip import clip_by_global_norm as clip_by_global_norm
 from graphrun.ops.clip import clip_by_norm as clip_by_norm
@@ -218,6 +227,7 @@ from graphrun.ops.inverses import matrix_inverse as matrix_inverse
 from graphrun.ops.inverses import matrix_solve as matrix_solve
 from graphrun.ops.inverses import matrix_solve_ls as matrix_solve_ls
 from graphrun.ops.inverses import matrix_triangular_solve as matrix_triangular_solve
+from graphrun.ops.joining import parallel_stack as parallel_stack
 from graphrun.ops.linalg import cross as cross
 from graphrun.ops.linalg import matmul as matmul
 from graphrun.ops.linalg import matvec as matvec

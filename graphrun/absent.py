@@ -17,11 +17,11 @@ from graphrun.errors import message
 
 # Namespaces of TensorFlow 1.  A module of graphrun that is none of them is not public.
 NAMESPACES = (
-    "app", "audio", "autograph", "bitwise", "data", "debugging", "distributions", "dtypes", "errors",
-    "feature_column", "flags", "gfile", "graph_util", "image", "initializers", "io", "layers", "linalg",
-    "logging", "lookup", "losses", "manip", "math", "metrics", "nest", "nn", "nn.rnn_cell", "python_io",
-    "queue", "ragged", "random", "saved_model", "sets", "signal", "sparse", "spectral", "strings", "summary",
-    "sysconfig", "test", "train",
+    "app", "audio", "autograph", "bitwise", "compat", "data", "debugging", "distributions", "dtypes",
+    "errors", "feature_column", "flags", "gfile", "graph_util", "image", "initializers", "io", "layers",
+    "linalg", "logging", "lookup", "losses", "manip", "math", "metrics", "nest", "nn", "nn.rnn_cell",
+    "python_io", "queue", "ragged", "random", "saved_model", "sets", "signal", "sparse", "spectral",
+    "strings", "summary", "sysconfig", "test", "train",
 )  # fmt: skip
 PAGE = "docs/api.md says which names of TensorFlow 1 are there"
 

@@ -31,6 +31,7 @@ PREFIXES: dict[str, str] = {
     "contrib": _CONTRIB,
     "data": _FEED,
     "distribute": _ONE_MACHINE,
+    "distributions": "instead: gr.random_normal and its relatives draw; write the log density as operations",
     "estimator": _LOOP,
     "feature_column": "instead: make the columns with NumPy or pandas, gr.one_hot, gr.nn.embedding_lookup",
     "gfile": _FILES,
@@ -103,13 +104,23 @@ _GROUPS: list[tuple[str, str]] = [
     ("instead: gr.py_func with the same function, or gr.custom_op", "load_op_library load_library"),
     ("instead: a dictionary of Python while the data is read, and gr.gather in the graph", "lookup"),
     ("instead: Python's own logging", "get_logger"),
+    ("instead: gr.slice and gr.image.resize_images of each box", "image.crop_and_resize"),
+    ("instead: NumPy between two runs, on the boxes and scores that the first returns", """
+        image.non_max_suppression image.non_max_suppression_overlaps image.non_max_suppression_padded
+        image.non_max_suppression_with_scores image.combined_non_max_suppression
+    """),
+    ("instead: gr.image.psnr, or gr.nn.avg_pool of a, b, a * a, b * b and a * b for the moments of SSIM",
+     "image.ssim image.ssim_multiscale"),
+    ("leave it out: variables are whole; gr.nn.embedding_lookup takes several parts as a list", """
+        fixed_size_partitioner min_max_variable_partitioner variable_axis_size_partitioner
+        create_partitioned_variables
+    """),
     ("instead: gr.float16 is there", "bfloat16 dtypes.bfloat16 to_bfloat16"),
 ]  # fmt: skip
 
 # By the name that TensorFlow has it under, what graphrun has for it.
 _SAME = {
     "Assert": "gr.Assert", "all_variables": "gr.global_variables", "debugging.Assert": "gr.Assert",
-    "debugging.assert_all_finite": "gr.check_numerics", "double": "gr.float64", "half": "gr.float16",
     "image.extract_patches": "gr.extract_image_patches", "image.transpose": "gr.image.transpose_image",
     "image.resize": "gr.image.resize_images", "image.resize_with_crop_or_pad":
     "gr.image.resize_image_with_crop_or_pad", "initialize_all_variables": "gr.global_variables_initializer",
@@ -117,12 +128,11 @@ _SAME = {
     "linalg.einsum": "gr.einsum", "math.is_non_decreasing": "gr.is_non_decreasing",
     "math.is_strictly_increasing": "gr.is_strictly_increasing", "math.softplus": "gr.nn.softplus",
     "mul": "gr.multiply", "neg": "gr.negative", "nn.silu": "gr.nn.swish", "no_gradient": "gr.NoGradient",
-    "pack": "gr.stack", "reverse_v2": "gr.reverse", "scalar_mul": "gr.multiply", "sub": "gr.subtract",
+    "pack": "gr.stack", "scalar_mul": "gr.multiply", "sub": "gr.subtract",
     "switch_case": "gr.case", "tensor_scatter_nd_add": "gr.tensor_scatter_add",
     "tensor_scatter_nd_max": "gr.tensor_scatter_max", "tensor_scatter_nd_min": "gr.tensor_scatter_min",
     "tensor_scatter_nd_sub": "gr.tensor_scatter_sub", "tensor_scatter_nd_update": "gr.tensor_scatter_update",
-    "uniform_unit_scaling_initializer": "gr.variance_scaling_initializer(distribution='uniform')",
-    "unpack": "gr.unstack", "vectorized_map": "gr.map_fn", "verify_tensor_all_finite": "gr.check_numerics",
+    "unpack": "gr.unstack", "vectorized_map": "gr.map_fn",
     "where_v2": "gr.where", "batch_matmul": "gr.matmul", "select": "gr.where", "concat_v2": "gr.concat",
 }  # fmt: skip
 

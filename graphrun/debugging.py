@@ -28,6 +28,7 @@ from graphrun.ops.assertions import assert_type as assert_type
 from graphrun.ops.assertions import is_non_decreasing as is_non_decreasing
 from graphrun.ops.assertions import is_numeric_tensor as is_numeric_tensor
 from graphrun.ops.assertions import is_strictly_increasing as is_strictly_increasing
+from graphrun.ops.checks import assert_all_finite as assert_all_finite
 from graphrun.ops.checks import check_numerics as check_numerics
 from graphrun.ops.compare import is_finite as is_finite
 from graphrun.ops.compare import is_inf as is_inf

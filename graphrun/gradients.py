@@ -38,6 +38,15 @@ class UnconnectedGradients:
     ZERO = "zero"
 
 
+class AggregationMethod:
+    """How gradients that meet are added: graphrun has one way, and takes all of these for it."""
+
+    ADD_N = 0
+    DEFAULT = ADD_N
+    EXPERIMENTAL_TREE = 1
+    EXPERIMENTAL_ACCUMULATE_N = 2
+
+
 def gradients(
     ys: Any,
     xs: Any,

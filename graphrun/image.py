@@ -22,6 +22,7 @@ from graphrun.ops.image_color import random_saturation as random_saturation
 from graphrun.ops.image_color import rgb_to_grayscale as rgb_to_grayscale
 from graphrun.ops.image_color import rgb_to_hsv as rgb_to_hsv
 from graphrun.ops.image_draw import draw_bounding_boxes as draw_bounding_boxes
+from graphrun.ops.image_quality import psnr as psnr
 from graphrun.ops.image_resize import ResizeMethod as ResizeMethod
 from graphrun.ops.image_resize import resize_area as resize_area
 from graphrun.ops.image_resize import resize_bicubic as resize_bicubic

@@ -19,6 +19,7 @@ from graphrun.dtypes import DType, as_dtype, float32
 from graphrun.errors import DTypeError, GraphError, ShapeError, message
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
+from graphrun.ops import state as _state
 from graphrun.ops.decompositions import qr
 from graphrun.ops.elementwise import sign
 from graphrun.ops.fill import ones as _ones
@@ -29,8 +30,13 @@ from graphrun.ops.random import random_uniform as _uniform
 from graphrun.ops.random import truncated_normal as _truncated
 from graphrun.ops.reshape import reshape
 from graphrun.ops.state import constant as _constant
+from graphrun.ops.state import tables_initializer as tables_initializer
 from graphrun.ops.transpose import transpose
 from graphrun.shapes import as_shape
+
+global_variables = _state.global_variables_initializer
+local_variables = _state.local_variables_initializer
+variables = _state.variables_initializer
 
 
 class Initializer:
@@ -260,6 +266,42 @@ class lecun_uniform(_Scaled):  # noqa: N801
     """LeCun, Bottou, Orr and Mueller, 'Efficient BackProp', 1998."""
 
     _scaling = (1.0, "fan_in", "uniform")
+
+
+class uniform_unit_scaling(Initializer):  # noqa: N801
+    """Uniform, so that a layer keeps the scale of its input: below ``sqrt(3 / rows) * factor``.
+
+    Rows are all entries but those of the last axis.
+
+    Parameters
+    ----------
+    factor : float
+        For the function behind: 1 for none, about 1.15 for tanh and 1.43 for relu.
+    seed : int, optional
+    dtype : dtype
+
+    References
+    ----------
+    Sussillo and Abbott, "Random walk initialization for training very deep feedforward networks", 2014.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as session:
+    ...     w = session.run(gr.uniform_unit_scaling_initializer()((300, 40)))
+    ...     print(bool(abs(w).max() <= 0.1), bool(abs(w).max() > 0.099))
+    True True
+    """
+
+    _arguments = ("factor", "seed", "dtype")
+
+    def __init__(self, factor: float = 1.0, seed: int | None = None, dtype: Any = float32) -> None:
+        self.factor, self.seed, self.dtype = factor, seed, as_dtype(dtype)
+
+    def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
+        rows = math.prod(d or 1 for d in (as_shape(shape) or ())[:-1])
+        limit = math.sqrt(3 / rows) * self.factor
+        return _uniform(shape, -limit, limit, self._dtype(dtype), seed=self.seed)
 
 
 class orthogonal(Initializer):  # noqa: N801

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphrun.dtypes import DType, bool_, float32
+from graphrun.dtypes import DType, bool_, float32, float64, int64
 from graphrun.errors import DTypeError, GraphError, ShapeError, message
 from graphrun.graph.apply import convert_to_tensor
 from graphrun.graph.default import get_default_graph
@@ -26,12 +26,15 @@ from graphrun.graph.graph import GraphKeys
 from graphrun.graph.node import Tensor
 from graphrun.graph.site import user_site
 from graphrun.ops.array import expand_dims, ones_like, reshape, squeeze, zeros
-from graphrun.ops.compare import equal, greater, logical_and, logical_not, where
+from graphrun.ops.compare import equal, greater, logical_and, logical_not, not_equal, where
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import sqrt
 from graphrun.ops.elementwise import square as square_
 from graphrun.ops.math import abs as abs_
-from graphrun.ops.reduce import reduce_sum
+from graphrun.ops.matrices import diag_part
+from graphrun.ops.reduce import reduce_mean, reduce_sum
+from graphrun.ops.scatter import scatter_add
+from graphrun.ops.sets import confusion_matrix
 from graphrun.ops.state import Variable, assign_add, constant, identity
 from graphrun.shapes import format_shape, is_compatible
 from graphrun.variable_scope import variable_scope
@@ -303,3 +306,111 @@ def _area(counts: Sequence[Any], curve: str) -> Tensor:
     else:
         x, y = recall_, (tp + _EPSILON) / (tp + fp + _EPSILON)
     return reduce_sum((x[:-1] - x[1:]) * (y[:-1] + y[1:]) / 2.0)
+
+
+# -- by classes -----------------------------------------------------------------------------------------
+
+
+def _flat(labels: Any, predictions: Any, weights: Any, what: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels, predictions and weights as vectors."""
+    a, b = (convert_to_tensor(t) for t in (labels, predictions))
+    if not is_compatible(a._shape, b._shape):
+        raise ShapeError(
+            message(
+                "labels and predictions have different shapes",
+                where=f"metrics.{what}",
+                site=user_site(),
+                got=f"labels: {format_shape(a._shape)}   predictions: {format_shape(b._shape)}",
+                expected="one shape",
+            )
+        )
+    x, y = (reshape(cast(t, int64), [-1]) for t in (a, b))
+    ones = ones_like(x, float32)
+    if weights is None:
+        return x, y, ones
+    return x, y, ones * reshape(_weighted(ones_like(a, float32), weights, what)[1], [-1])
+
+
+def mean_iou(
+    labels: Any, predictions: Any, num_classes: int, weights: Any = None, metrics_collections: Any = None,
+    updates_collections: Any = None, name: str | None = None,
+) -> Metric:  # fmt: skip
+    """The intersection over the union of what is labelled and what is predicted, as a mean of classes.
+
+    Parameters
+    ----------
+    labels, predictions : integer tensors of one shape
+        Classes, below `num_classes`.
+    num_classes : int
+    weights : tensor, optional
+        As of `mean`.
+    metrics_collections, updates_collections, name
+        As of `mean`.
+
+    Returns
+    -------
+    value : float32 scalar
+        Classes that are in no label and no prediction do not count; 0 if none is.
+    update : float64 tensor of shape (num_classes, num_classes)
+        Takes in the batch; how often each label (row) was predicted as each class (column).
+
+    Raises
+    ------
+    ShapeError
+        If labels and predictions have different shapes.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as session:
+    ...     value, update = gr.metrics.mean_iou([0, 0, 1, 1], [0, 1, 1, 1], 3)
+    ...     session.run(gr.local_variables_initializer())
+    ...     _ = session.run(update)
+    ...     print(session.run(value))
+    0.5833334
+    """
+    with variable_scope(name, "mean_iou"):
+        a, b, w = _flat(labels, predictions, weights, "mean_iou")
+        counts = metric_variable((num_classes, num_classes), "total_confusion_matrix", float64)
+        update = assign_add(counts, confusion_matrix(a, b, num_classes, float64, weights=w))
+        predicted, labelled = (cast(reduce_sum(counts, axis), float32) for axis in (0, 1))
+        both = cast(diag_part(identity(counts)), float32)
+        either = predicted + labelled - both
+        classes = reduce_sum(cast(not_equal(either, 0.0), float32))
+        shares = both / where(either > 0.0, either, ones_like(either))
+        value = _ratio(reduce_sum(shares, name="mean_iou"), classes, "value")
+        return _finish(value, update, metrics_collections, updates_collections)
+
+
+def mean_per_class_accuracy(
+    labels: Any, predictions: Any, num_classes: int, weights: Any = None, metrics_collections: Any = None,
+    updates_collections: Any = None, name: str | None = None,
+) -> Metric:  # fmt: skip
+    """How often each class is predicted where it is the label, as a mean of classes.
+
+    Parameters, and the value, are those of `mean_iou`; a class that has not been seen counts as 0.
+
+    Returns
+    -------
+    value : float32 scalar
+    update : float32 tensor of shape (num_classes,)
+        Takes in the batch; the accuracy of each class with it.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as session:
+    ...     value, update = gr.metrics.mean_per_class_accuracy([0, 0, 1], [0, 1, 1], 2)
+    ...     session.run(gr.local_variables_initializer())
+    ...     print(session.run(update), session.run(value))
+    [0.5 1. ] 0.75
+    """
+    with variable_scope(name, "mean_accuracy"):
+        a, b, w = _flat(labels, predictions, weights, "mean_per_class_accuracy")
+        total = metric_variable((num_classes,), "total")
+        count = metric_variable((num_classes,), "count")
+        new_total = scatter_add(total, a, w)
+        new_count = scatter_add(count, a, cast(equal(b, a), float32) * w)
+        value = reduce_mean(_ratio(identity(count), total, "shares"), name="mean_accuracy")
+        update = _ratio(new_count, new_total, "update_op")
+        return _finish(value, update, metrics_collections, updates_collections)

@@ -29,6 +29,7 @@ MAX_LINES = 600
 ROOMS = {
     "graphrun": "public names",
     "graphrun._version": "base",
+    "graphrun.compat": "base",
     "graphrun.absent": "base",
     "graphrun.absent_names": "base",
     "graphrun.collector": "base",
@@ -69,6 +70,7 @@ ROOMS = {
     "graphrun.templates": "front",
     "graphrun.variable_scope": "front",
     "graphrun.losses": "front",
+    "graphrun.nest": "front",
     "graphrun.nn": "front",
     "graphrun.regularizers": "front",
     "graphrun.rnn": "front",

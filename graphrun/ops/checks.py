@@ -17,6 +17,7 @@ from graphrun.graph.default import get_default_graph
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
+from graphrun.graph.site import user_site
 from graphrun.ops.compare import is_inf, is_nan
 from graphrun.ops.families import require_kind
 from graphrun.ops.print_text import summary
@@ -214,6 +215,24 @@ def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor
         done = apply(numerics_op, [reduce_any(is_nan(x)), reduce_any(is_inf(x))], {"text": message}, "found")
         with graph.control_dependencies([done]):
             return identity(x, scope)
+
+
+def verify_tensor_all_finite(
+    t: Any = None, msg: str | None = None, name: str | None = None, x: Any = None, message: str | None = None
+) -> Tensor:
+    """As `check_numerics`, with TensorFlow's older arguments; `x` and `message` are newer names of two."""
+    value, text = t if x is None else x, msg if message is None else message
+    if value is None or text is None:
+        raise GraphError(
+            error_message("the tensor or the message is missing", where="verify_tensor_all_finite",
+                          site=user_site(), expected="a tensor, and what to say where it is not finite")
+        )  # fmt: skip
+    tensor = convert_to_tensor(value)
+    with tensor.graph.name_scope(name or "VerifyFinite"):
+        return identity(check_numerics(tensor, text), "control_dependency")
+
+
+assert_all_finite = verify_tensor_all_finite
 
 
 def add_check_numerics_ops() -> Operation:

@@ -252,6 +252,13 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Tensor:
     return apply(stack_op, items, {"axis": static_int(axis, "stack", "axis")}, name)
 
 
+def parallel_stack(values: Any, name: str = "parallel_stack") -> Tensor:
+    """As `stack` along a new first axis; TensorFlow's name for one that does not wait for all `values`."""
+    x = convert_to_tensor(values[0])
+    with x.graph.name_scope(name):
+        return stack(values, 0, "ParallelConcat")
+
+
 # -- unstack ------------------------------------------------------------------------------------
 
 
