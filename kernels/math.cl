@@ -334,49 +334,43 @@ GR_INTEGERS(16)
     GR_EACH_2(mod, T, S, N)                                                                              \
     GR_EACH_2(floordiv, T, S, N)
 
-// Without a branch, a table or a conversion, so that vectors take it.  x = n log 2 + r with
-// |r| <= log(2) / 2; log 2 is split so that n times its first part is exact.  The power of two is applied
-// in two factors, because 2^128 and 2^-149 are results of exp and neither is a normal float.  The magic
-// number is 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
+// Of x, with n log 2 + r = x and |r| <= log(2) / 2: `shifted`, in whose low bits n is, r, and q = exp(r) - 1.
+// log 2 is split so that n times its first part is exact.  The magic number is 1.5 * 2^23: adding it leaves the
+// nearest integer in the low bits.  Without a branch, a table or a conversion, so that vectors take it.
+#define GR_EXP_STEPS(T)                                                                                  \
+    const T magic = (T)12582912.0f;                                                                      \
+    T shifted = fma(x, (T)1.44269504088896341f, magic);                                                  \
+    T whole = shifted - magic;                                                                           \
+    T r = fma(whole, (T)-0.693359375f, x);                                                               \
+    r = fma(whole, (T)2.12194440e-4f, r);                                                                \
+    T p = fma((T)1.9875691500e-4f, r, (T)1.3981999507e-3f);                                              \
+    p = fma(p, r, (T)8.3334519073e-3f);                                                                  \
+    p = fma(p, r, (T)4.1665795894e-2f);                                                                  \
+    p = fma(p, r, (T)1.6666665459e-1f);                                                                  \
+    p = fma(p, r, (T)5.0000001201e-1f);                                                                  \
+    T q = fma(p, r * r, r);
+
+// The power of two is applied in two factors, because 2^128 and 2^-149 are results of exp and neither is a
+// normal float.
 #define GR_EXP_FLOAT(T, I, U)                                                                            \
     static inline T gr_exp_##T(T a) {                                                                    \
-        const T magic = (T)12582912.0f;                                                                  \
         T x = a > (T)89.0f ? (T)89.0f : a; /* comparisons are false for NaN, which thus stays */         \
         x = x < (T)-104.0f ? (T)-104.0f : x;                                                             \
-        T shifted = fma(x, (T)1.44269504088896341f, magic);                                              \
+        GR_EXP_STEPS(T)                                                                                  \
         I n = as_##I(as_##U(shifted) - as_##U(magic));                                                   \
-        T whole = shifted - magic;                                                                       \
-        T r = fma(whole, (T)-0.693359375f, x);                                                           \
-        r = fma(whole, (T)2.12194440e-4f, r);                                                            \
-        T p = fma((T)1.9875691500e-4f, r, (T)1.3981999507e-3f);                                          \
-        p = fma(p, r, (T)8.3334519073e-3f);                                                              \
-        p = fma(p, r, (T)4.1665795894e-2f);                                                              \
-        p = fma(p, r, (T)1.6666665459e-1f);                                                              \
-        p = fma(p, r, (T)5.0000001201e-1f);                                                              \
-        p = fma(p, r * r, r) + (T)1.0f;                                                                  \
         I half_n = n >> 1;                                                                               \
         T scale_1 = as_##T((half_n + 127) << 23);                                                        \
         T scale_2 = as_##T((n - half_n + 127) << 23);                                                    \
-        return p * scale_1 * scale_2;                                                                    \
+        return (q + (T)1.0f) * scale_1 * scale_2;                                                        \
     }
 
-// m / (m + 2) with m = exp(2 |x|) - 1 = 2^n q + (2^n - 1), q = exp(r) - 1, from the steps of exp: nothing
-// cancels, and n is at least 0 and small.  From 9.02 on the result is 1.
+// m / (m + 2) with m = exp(2 |x|) - 1 = 2^n q + (2^n - 1): nothing cancels, and n is at least 0 and small.
+// From 9.02 on the result is 1.
 #define GR_TANH_FLOAT(T, I, U)                                                                           \
     static inline T gr_tanh_##T(T a) {                                                                   \
-        const T magic = (T)12582912.0f;                                                                  \
         T x = fabs(a);                                                                                   \
         x = x > (T)9.02f ? (T)18.04f : x + x;                                                            \
-        T shifted = fma(x, (T)1.44269504088896341f, magic);                                              \
-        T whole = shifted - magic;                                                                       \
-        T r = fma(whole, (T)-0.693359375f, x);                                                           \
-        r = fma(whole, (T)2.12194440e-4f, r);                                                            \
-        T p = fma((T)1.9875691500e-4f, r, (T)1.3981999507e-3f);                                          \
-        p = fma(p, r, (T)8.3334519073e-3f);                                                              \
-        p = fma(p, r, (T)4.1665795894e-2f);                                                              \
-        p = fma(p, r, (T)1.6666665459e-1f);                                                              \
-        p = fma(p, r, (T)5.0000001201e-1f);                                                              \
-        T q = fma(p, r * r, r);                                                                          \
+        GR_EXP_STEPS(T)                                                                                  \
         T scale = as_##T((as_##I(as_##U(shifted) - as_##U(magic)) + 127) << 23);                         \
         T m = fma(q, scale, scale - (T)1.0f);                                                            \
         return copysign(m / (m + (T)2.0f), a);                                                           \
@@ -435,6 +429,7 @@ GR_DOUBLES(16)
 
 #undef GR_FLOATS
 #undef GR_EXP_FLOAT
+#undef GR_EXP_STEPS
 #undef GR_TANH_FLOAT
 #undef GR_LIBRARY
 #undef GR_LIBRARY_OF_EACH
