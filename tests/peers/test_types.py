@@ -40,6 +40,7 @@ _OTHER_WAYS = {
     ("Identity", "ResizeNearestNeighbor"), ("Identity", "ResizeBicubic"), ("Transpose", "ResizeArea"),
     ("LogicalXor", "LogicalAnd"), ("Mean", "Identity"), ("Minimum", "Multinomial"), ("_Arg", "Const"),
     ("Select", "ParallelDynamicStitch"), ("Select", "DivNoNan"), ("Sum", "DivNoNan"), ("Pack", "Cross"),
+    ("IdentityN", "FusedBatchNormV3"),
     ("SigmoidCrossEntropyWithLogits", "AddV2"), ("Unique", "UniqueWithCounts"),
 }  # fmt: skip
 
