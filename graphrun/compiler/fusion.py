@@ -107,10 +107,10 @@ def _is_expr(node: Node) -> bool:
 
 
 def _takes_epilogues(node: Node) -> bool:
-    if not runs_kernels(node.device) or len(node.specs) != 1 or node.op.opencl is None:
+    if node.op.opencl is None or isinstance(node.op.opencl, Expr) or not runs_kernels(node.device):
         return False
     descriptor = node.op.descriptor(node.input_specs, node.attrs)
-    return isinstance(descriptor, Kernel) and descriptor.epilogue
+    return isinstance(descriptor, Kernel) and descriptor.epilogue and len(node.specs) == 1
 
 
 class _Finder:
@@ -129,9 +129,9 @@ class _Finder:
         joined: Region | None = None
         sources = [regions.resolve(value)[0] for value in node.inputs]
         # What reads a product belongs together, because one group can be the product's epilogue.
-        beside = [self.behind.get(source) for source in sources]
-        for other in (*sources, *beside):
-            region = None if other is None else regions.of.get(other)
+        beside = [b for b in map(self.behind.get, sources) if b is not None]
+        for other in (*sources, *beside) if beside else sources:
+            region = regions.of.get(other)
             if region is None or region is joined or region.layout != layout:
                 continue
             if joined is None:

@@ -46,9 +46,11 @@ class _Pass:
         # From the last one back, so that one that was computed of another goes before it.
         for j in sorted(range(len(node.specs)), key=lambda j: -group.results[j]):
             readers = list(dict.fromkeys(self.consumers.get((node, j), ())))
-            plain = all(self._reads_plainly(r, node, j) for r in readers)
-            others = any(self._is_read(node, k) for k in range(len(node.specs)) if k != j and k not in gone)
-            if (node, j) in self.outputs or not readers or not plain or not others:
+            if (node, j) in self.outputs or not readers:
+                continue
+            if not all(self._reads_plainly(r, node, j) for r in readers):
+                continue
+            if not any(self._is_read(node, k) for k in range(len(node.specs)) if k != j and k not in gone):
                 continue
             cone = self._cone(node, j, gone)
             if cone is None:
@@ -71,10 +73,14 @@ class _Pass:
         ``1 + t`` and ``1 - t * t`` are two stores and two loads, ``t`` is one of each.
         """
         group: Group = node.attrs["group"]
+        results = frozenset(group.results)
+        costly = {k for k, i in enumerate(group.instructions) if i.expr.flops > CHEAP_FLOPS}
+        if costly <= results:
+            return []
         wanted: dict[int, int] = {}
-        for j in range(len(node.specs)):
-            behind = self._costly_behind(group, group.results[j])
-            if len(behind) == 1 and not behind & set(group.results):
+        for result in group.results:
+            behind = self._costly_behind(group, result, costly, results)
+            if len(behind) == 1 and not behind & results:
                 wanted[next(iter(behind))] = wanted.get(next(iter(behind)), 0) + 1
         shared = [i for i, count in wanted.items() if count > 1]
         if shared and len(node.specs) + len(shared) <= MAX_OUTPUTS:
@@ -85,23 +91,20 @@ class _Pass:
         return []
 
     @staticmethod
-    def _costly_behind(group: Group, result: int) -> set[int]:
+    def _costly_behind(group: Group, result: int, costly: set[int], results: frozenset[int]) -> set[int]:
         """The costly instructions that an output is cheap to compute from; none where it is costly itself."""
         found: set[int] = set()
         steps: set[int] = set()
-        stack = [result] if group.instructions[result].expr.flops <= CHEAP_FLOPS else []
-        while stack:
+        stack = [] if result in costly else [result]
+        while stack and len(steps) < MAX_CONE:
             i = stack.pop()
-            if group.instructions[i].expr.flops > CHEAP_FLOPS:
+            if i in costly:
                 found.add(i)
             elif i not in steps:
                 steps.add(i)
-                stack += [
-                    what
-                    for kind, what in group.instructions[i].operands
-                    if kind == "t" and what not in group.results
-                ]
-        return found if len(steps) < MAX_CONE else set()
+                operands = group.instructions[i].operands
+                stack += [what for kind, what in operands if kind == "t" and what not in results]
+        return set() if stack else found
 
     def _reads_plainly(self, reader: Node, node: Node, j: int) -> bool:
         if reader.op is not FUSED or reader is node or reader.device != node.device:
