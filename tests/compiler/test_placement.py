@@ -145,8 +145,9 @@ def test_expansion() -> None:
         %2 = subtract(%0, %1) : (4, 5) float32  null:0  # 'y'
         %3 = exp(%2) : (4, 5) float32  null:0  # 'y'
         %4 = sum(%3) axis=(1,) keepdims=True : (4, 1) float32  null:0  # 'y'
-        %5 = divide(%3, %4) : (4, 5) float32  null:0  # 'y'
-        fetch %5
+        %5 = reciprocal(%4) : (4, 1) float32  null:0  # 'y'
+        %6 = multiply(%3, %5) : (4, 5) float32  null:0  # 'y'
+        fetch %6
     """)
 
 
