@@ -94,15 +94,7 @@ def _finish(value: Tensor, update: Tensor, values_in: Any, updates_in: Any) -> M
     return value, update
 
 
-def _pair(labels: Any, predictions: Any, what: str) -> tuple[Tensor, Tensor]:
-    """Labels and predictions of one shape; a last axis of 1 that only one has is taken away."""
-    a, b = convert_to_tensor(labels), convert_to_tensor(predictions)
-    x, y = a._shape, b._shape
-    if x is not None and y is not None and len(x) != len(y):
-        if len(x) == len(y) + 1 and x[-1] in (1, None):
-            a = squeeze(a, [-1])
-        elif len(y) == len(x) + 1 and y[-1] in (1, None):
-            b = squeeze(b, [-1])
+def _require_one_shape(a: Tensor, b: Tensor, what: str) -> None:
     if not is_compatible(a._shape, b._shape):
         raise ShapeError(
             message(
@@ -113,6 +105,18 @@ def _pair(labels: Any, predictions: Any, what: str) -> tuple[Tensor, Tensor]:
                 expected="one shape",
             )
         )
+
+
+def _pair(labels: Any, predictions: Any, what: str) -> tuple[Tensor, Tensor]:
+    """Labels and predictions of one shape; a last axis of 1 that only one has is taken away."""
+    a, b = convert_to_tensor(labels), convert_to_tensor(predictions)
+    x, y = a._shape, b._shape
+    if x is not None and y is not None and len(x) != len(y):
+        if len(x) == len(y) + 1 and x[-1] in (1, None):
+            a = squeeze(a, [-1])
+        elif len(y) == len(x) + 1 and y[-1] in (1, None):
+            b = squeeze(b, [-1])
+    _require_one_shape(a, b, what)
     return a, b
 
 
@@ -314,16 +318,7 @@ def _area(counts: Sequence[Any], curve: str) -> Tensor:
 def _flat(labels: Any, predictions: Any, weights: Any, what: str) -> tuple[Tensor, Tensor, Tensor]:
     """Labels, predictions and weights as vectors."""
     a, b = (convert_to_tensor(t) for t in (labels, predictions))
-    if not is_compatible(a._shape, b._shape):
-        raise ShapeError(
-            message(
-                "labels and predictions have different shapes",
-                where=f"metrics.{what}",
-                site=user_site(),
-                got=f"labels: {format_shape(a._shape)}   predictions: {format_shape(b._shape)}",
-                expected="one shape",
-            )
-        )
+    _require_one_shape(a, b, what)
     x, y = (reshape(cast(t, int64), [-1]) for t in (a, b))
     ones = ones_like(x, float32)
     if weights is None:

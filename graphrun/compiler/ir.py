@@ -18,6 +18,7 @@ from graphrun.graph.apply import constant_op
 from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef
+from graphrun.graph.traverse import topological_order
 from graphrun.shapes import format_shape
 
 
@@ -185,6 +186,14 @@ class Program:
             for v in node.inputs:
                 found.setdefault(v, []).append(node)
         return found
+
+    def put_in(self, made: list[Node], replaced: dict[Value, Value]) -> None:
+        """Add nodes, let others read them as `replaced` says, and put everything in order."""
+        if replaced:
+            self.nodes += made
+            self.replace(replaced)
+            self.remove_dead()
+            self.nodes = topological_order(self.nodes, lambda n: [p for p, _ in n.inputs])
 
     def remove_dead(self) -> None:
         """Drop nodes that no output needs; feeds stay, since they are checked and bound."""

@@ -11,7 +11,6 @@ import math
 from graphrun.compiler.ir import Node, Program, Value
 from graphrun.device_names import runs_kernels
 from graphrun.graph.descriptor import Spec
-from graphrun.graph.traverse import topological_order
 from graphrun.shapes import normalize_axes
 
 
@@ -44,7 +43,7 @@ def _gates(program: Program) -> None:
         moved = Node(grad.op, [x, y, (gate, 0)], grad.attrs, grad.specs, grad.origin, grad.device)
         made += [gate, moved]
         replaced[node, 0] = (moved, 0)
-    _put_in(program, made, replaced)
+    program.put_in(made, replaced)
 
 
 def _sums(program: Program) -> None:
@@ -77,12 +76,4 @@ def _sums(program: Program) -> None:
         new = Node(node.op, [dy], node.attrs, node.specs, node.origin, node.device)
         made.append(new)
         replaced[node, 0] = (new, 0)
-    _put_in(program, made, replaced)
-
-
-def _put_in(program: Program, made: list[Node], replaced: dict[Value, Value]) -> None:
-    if made:
-        program.nodes += made
-        program.replace(replaced)
-        program.remove_dead()
-        program.nodes = topological_order(program.nodes, lambda n: [p for p, _ in n.inputs])
+    program.put_in(made, replaced)

@@ -13,7 +13,6 @@ from graphrun.compiler.rowviews import Rows, as_matrix, rows_of, some_columns, s
 from graphrun.compiler.views import view_map
 from graphrun.device_names import runs_kernels
 from graphrun.graph.opdef import get_op
-from graphrun.graph.traverse import topological_order
 
 MIN_PRODUCTS = 3
 # Rows that no product asks for are computed too, so that most of them must be asked for.
@@ -39,7 +38,7 @@ def products(program: Program) -> Program:
     replaced: dict[Value, Value] = {}
     for found in groups.values():
         _together(found, made, replaced)
-    _put_in(program, made, replaced)
+    program.put_in(made, replaced)
     return program
 
 
@@ -70,7 +69,7 @@ def _columns(program: Program) -> None:
         new = Node(product.op, [a, slices[key]], product.attrs, specs, product.origin, product.device)
         made.append(new)
         replaced[reader, read[0]] = (new, 0)
-    _put_in(program, made, replaced)
+    program.put_in(made, replaced)
 
 
 def _columns_of(product: Node, reader: Node, i: int) -> tuple[int, int] | None:
@@ -81,14 +80,6 @@ def _columns_of(product: Node, reader: Node, i: int) -> tuple[int, int] | None:
         return None
     first, last = m.offset, m.offset + m.dims[1]
     return (first, last) if m.dims[0] == rows and 0 < last - first < columns and last <= columns else None
-
-
-def _put_in(program: Program, made: list[Node], replaced: dict[Value, Value]) -> None:
-    if replaced:
-        program.nodes += made
-        program.replace(replaced)
-        program.remove_dead()
-        program.nodes = topological_order(program.nodes, lambda n: [p for p, _ in n.inputs])
 
 
 def _together(found: list[tuple[Node, Rows]], made: list[Node], replaced: dict[Value, Value]) -> None:
