@@ -14,6 +14,7 @@ from graphrun.graph.descriptor import READERS_FOREVER, Capabilities, KernelPlan,
 from graphrun.ops.plans.gemm import plan_matmul, ways_of_matmul
 
 CPU = Capabilities(compute_units=4)
+MODES = {"PACKED_B": "packed", "PACK_HERE": "here", "KEEP_B": "keep"}
 GPU = Capabilities(kind="gpu", compute_units=16, local_mem_bytes=49152, max_work_group_size=256)
 
 
@@ -38,7 +39,8 @@ def test_the_tile_that_was_found_is_taken() -> None:
     assert ways[0].endswith(f" {usual['MR']}x{usual['NV']}")
     for way in (w for w in ways if not w.startswith("dot")):
         found = _defines(plan_matmul(ins, outs, {}, _told(CPU, shapes, way)))
-        assert way == f"{'packed' if 'PACKED_B' in found else 'place'} {found['MR']}x{found['NV']}"
+        mode = next((mode for define, mode in MODES.items() if define in found), "place")
+        assert way == f"{mode} {found['MR']}x{found['NV']}"
     shapes, ways = ways_of_matmul(ins, outs, {}, GPU)
     assert len(ways) > 5
     for way in ways:
