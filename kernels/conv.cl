@@ -118,8 +118,10 @@ static inline void GR_CONV_CAT(GR_NAME, _row)(
     ulong pixel_stride, ulong channel_stride)
 {
     const int begin = clamp(-first, 0, pixels), end = clamp(width - first, begin, pixels);
+    GR_REST
     for (int k = 0; k < begin * channels; ++k)
         to[k] = 0;
+    GR_REST
     for (int k = end * channels; k < pixels * channels; ++k)
         to[k] = 0;
     if (begin == end)
@@ -132,6 +134,7 @@ static inline void GR_CONV_CAT(GR_NAME, _row)(
         int k = 0;
         for (; k + W <= count; k += W)
             GR_CONV_VSTORE(GR_CONV_VLOAD(from + k), to + k);
+        GR_REST
         for (; k < count; ++k)
             to[k] = from[k];
         return;
@@ -143,6 +146,7 @@ static inline void GR_CONV_CAT(GR_NAME, _row)(
                 to[c] = GR_CONV_LOAD(from, c);
     } else {
         for (int c = 0; c < channels; ++c, from += channel_stride)
+            GR_REST
             for (int v = 0; v < end - begin; ++v)
                 to[v * channels + c] = GR_CONV_LOAD(from, v * pixel_stride);
     }
@@ -312,11 +316,13 @@ __kernel void GR_NAME(
                             for (; o + W <= wide; o += W)
                                 GR_STORE_V(GR_CONV_VLOAD(spill[m] + o), out + m * y_pixel + o);
 #endif
+                            GR_REST
                             for (; o < wide; ++o)
                                 GR_STORE_S(spill[m][o], out + m * y_pixel + o);
                         }
                     } else {
                         for (int o = 0; o < wide; ++o)
+                            GR_REST
                             for (int m = wanted - start; m < GR_CONV_MR; ++m)
                                 GR_STORE_S(spill[m][o], out + m * y_pixel + o * y_channel);
                     }

@@ -76,14 +76,17 @@ __kernel void GR_NAME(
         const int h = (int)(line % (uint)height) - top;
         __global GR_CONV_REAL *row = to + to_offset + (ulong)line * width * channels;
         if (h < 0 || h >= from_height) {
+            GR_REST
             for (long k = 0; k < (long)width * channels; ++k)
                 row[k] = 0;
             continue;
         }
         __global const GR_CONV_IN *source =
             from + from_offset + (line / (uint)height) * image_stride + h * row_stride;
+        GR_REST
         for (long k = 0; k < (long)first * channels; ++k)
             row[k] = 0;
+        GR_REST
         for (long k = (long)last * channels; k < (long)width * channels; ++k)
             row[k] = 0;
         row += (long)first * channels;
@@ -92,9 +95,11 @@ __kernel void GR_NAME(
                 row[k] = GR_CONV_LOAD(source, k);
         } else {
             for (int c = 0; c < from_channels; ++c)
+                GR_REST
                 for (int k = 0; k < last - first; ++k)
                     row[(long)k * channels + c] = GR_CONV_LOAD(source, k * pixel_stride + c * channel_stride);
             for (int c = from_channels; c < channels; ++c)
+                GR_REST
                 for (int k = 0; k < last - first; ++k)
                     row[(long)k * channels + c] = 0;
         }
@@ -122,14 +127,17 @@ __kernel void GR_NAME(
         for (int c = 0; c < inputs; ++c, row += GR_CONV_PANEL, source += s_c) {
             for (int o = 0; o < count; ++o)
                 row[o] = GR_CONV_LOAD(source, o);
+            GR_REST
             for (int o = count; o < GR_CONV_PANEL; ++o)
                 row[o] = 0;
         }
     } else {
         for (int o = 0; o < count; ++o, source += s_o)
+            GR_REST
             for (int c = 0; c < inputs; ++c)
                 row[c * GR_CONV_PANEL + o] = GR_CONV_LOAD(source, c * s_c);
         for (int o = count; o < GR_CONV_PANEL; ++o)
+            GR_REST
             for (int c = 0; c < inputs; ++c)
                 row[c * GR_CONV_PANEL + o] = 0;
     }
@@ -147,6 +155,7 @@ __kernel void GR_NAME(
     from += from_offset + base + (tap / taps_w) * s_i + (tap % taps_w) * s_j;
     to += to_offset + to_base + (ulong)tap * inputs * outputs;
     for (int o = 0; o < outputs; ++o)
+        GR_REST
         for (int c = 0; c < inputs; ++c)
             to[(c / W * outputs + o) * W + c % W] =
                 GR_CONV_LOAD(from, c * s_c + o * s_o);
@@ -191,8 +200,10 @@ __kernel void GR_NAME(
                 sum += GR_CONV_VLOAD(source + slice * slice_size + n);
             GR_CONV_VSTORE_OUT(sum, dw + element + n);
         }
+        GR_REST
         for (; n < here; ++n) {
             GR_CONV_REAL sum = 0;
+            GR_REST
             for (uint slice = 0; slice < slices; ++slice)
                 sum += source[slice * slice_size + n];
             GR_CONV_STORE(sum, dw, element + n);

@@ -147,8 +147,10 @@
 // has them by row or, with TRANS_B, by column.  What of `width` lies behind c_end gets any finite copies or
 // zeros.
 #define FILL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                        \
-    for (uint r = r_begin; r < r_end; ++r)                                                               \
-        for (uint j = c_end - c_begin; j < width; ++j) (dst)[(ulong)(r - r_begin) * width + j] = 0;
+    if (c_end - c_begin < width)                                                                         \
+        for (uint r = r_begin; r < r_end; ++r)                                                           \
+            GR_REST for (uint j = c_end - c_begin; j < width; ++j)                                       \
+                (dst)[(ulong)(r - r_begin) * width + j] = 0;
 #ifdef TRANS_B
 // log2(W) perfect shuffles transpose a block of W x W in registers.
 #define TURN(src, ld, dst, width, r_begin, c_begin, c_end, r, c)                                         \
@@ -189,7 +191,7 @@
         TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                    \
         if (!TURNED(c, c_begin, width, r_begin, r_end))                                                  \
             for (uint r = r_begin; r < r_end; ++r)                                                       \
-                for (uint j = c; j < min(c + W, c_end); ++j)                                             \
+                GR_REST for (uint j = c; j < min(c + W, c_end); ++j)                                     \
                     (dst)[(ulong)(r - r_begin) * width + (j - c_begin)] = B_LOAD(src + (ulong)j * ld + r); \
     }
 #else
@@ -228,6 +230,7 @@ __kernel void GR_NAME(
         for (; c + NARROW_PANELS <= end; c += NARROW_PANELS, to += (ulong)rows * NARROW_PANELS)
 #pragma unroll
             for (uint j = 0; j < NARROW_PANELS; ++j) to[j] = B_LOAD(from + c + j);
+        GR_REST
         for (uint j = 0; c < end && j < NARROW_PANELS; ++j) to[j] = c + j < end ? B_LOAD(from + c + j) : 0;
     }
 #else
@@ -262,8 +265,10 @@ __kernel void GR_NAME(
             continue;
         }
 #endif
+        GR_REST
         for (uint q = 0; q < min((uint)W, n - j); ++q) {
             REAL sum = parts[at + q];
+            GR_REST
             for (uint s = 1; s < splits; ++s) sum += parts[s * part + at + q];
             GR_STORE_S(sum, at + q);
         }
@@ -318,6 +323,7 @@ __kernel void GR_NAME(OPERANDS, uint groups, uint strips GR_EPI_PARAMS)
                 for (uint q = 0; q < MR + 4; ++q) {
                     VSTORE((VEC)(0), rest[q]);
                     __global const REAL *from = (q < MR ? x[q < MR ? q : 0] : y[q < MR ? 0 : q - MR]) + p;
+                    GR_REST
                     for (uint e = 0; e < k - p; ++e) rest[q][e] = from[e];
                 }
 #pragma unroll
@@ -346,6 +352,7 @@ __kernel void GR_NAME(OPERANDS, uint groups, uint strips GR_EPI_PARAMS)
 #endif
             }
             for (uint i = 0; i < min((uint)MR, i_end - i0); ++i)
+                GR_REST
                 for (uint j = 0; j < min(4u, n - j0); ++j)
                     GR_STORE_S(sums[i * 4 + j], c_at + (ulong)(i0 + i) * n + j0 + j);
         }
@@ -478,6 +485,7 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #ifdef IN_PLACE
             for (; p < kb; ++p) {
                 REAL lane[NR];
+                GR_REST
                 for (uint j = 0; j < NR; ++j) lane[j] = j < cols ? col[j] : (REAL)0;
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) u[v] = VLOAD(lane + v * W);
@@ -526,6 +534,7 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
                     GR_STORE_V(sum, row_at + j);
                 }
 #endif
+                GR_REST
                 for (; j < cols; ++j) {
                     REAL sum = tile[i * NR + j];
 #if K_BLOCKS

@@ -4,6 +4,7 @@
 //              global, local or private memory: what vload<N>(0, p) and vstore<N>(v, 0, p) do.
 //              gr_fetch(p) asks for the line of the cache around p, and gr_fetch_to(p) does where it will be
 //              written; p may lie behind the end of all memory.
+//              GR_REST stands before a loop over the few elements that whole vectors leave.
 //              gr_vstream<N>(v, p) is gr_vstore<N> of floats past the caches, for what is larger than these.
 // Assumptions: no alignment beyond the element's.
 // Tunables:    GR_NO_FETCH (nothing is asked for early: simulators do not know what that compiles to).
@@ -18,6 +19,13 @@
 #else
 #define gr_fetch(p)
 #define gr_fetch_to(p)
+#endif
+
+// Vector code for such a loop, and copies of its body, would never run, and be compiled all the same.
+#ifdef __clang__
+#define GR_REST _Pragma("clang loop vectorize(disable) unroll(disable)")
+#else
+#define GR_REST
 #endif
 
 #if GR_CHUNKED && defined(__clang__)

@@ -11,6 +11,7 @@ from typing import Any
 
 from graphrun.compiler.blocks import BLOCKS
 from graphrun.compiler.ir import Node
+from graphrun.compiler.kernel_plans import kernel_plan
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.steps import DownloadStep, LaunchStep, UploadStep, size_bytes
 from graphrun.graph.descriptor import Capabilities, Expr, Kernel
@@ -57,7 +58,7 @@ def host_ns(node: Node) -> float:
     if isinstance(descriptor, Expr):
         flops = descriptor.flops * elements
     elif isinstance(descriptor, Kernel):
-        plan = descriptor.plan(node.input_specs, node.specs, node.attrs, _GENERIC)
+        plan = kernel_plan(node.op, node.input_specs, node.specs, node.attrs, _GENERIC)
         if plan is not None and plan.flops:
             return _CALL_NS + fresh + plan.flops / _PRODUCT_FLOPS_PER_NS
     return _CALL_NS + fresh + _ELEMENT_NS * elements + _FLOP_NS * flops

@@ -29,6 +29,7 @@ def cse(program: Program) -> Program:
             for i in range(len(node.specs)):
                 replaced[(node, i)] = (first, i)
     program.nodes = nodes
-    program.replace(replaced)
-    program.remove_dead()
+    if replaced:
+        program.replace(replaced)
+        program.remove_dead()
     return program

@@ -13,6 +13,7 @@ from typing import Any
 
 from graphrun.compiler.fusion import COPY_EXPR, FUSED, MAX_OUTPUTS, Group, Instruction
 from graphrun.compiler.ir import Node, Program, Value, no_rule
+from graphrun.compiler.kernel_plans import kernel_plan
 from graphrun.compiler.placement import Target
 from graphrun.compiler.views import is_contiguous, view_map
 from graphrun.device_names import runs_kernels
@@ -86,21 +87,21 @@ def kernel_of(node: Node) -> tuple[OpDef, Mapping[str, Any]]:
 
 def epilogues(program: Program, target: Target) -> Program:
     """Run the pass."""
-    kernels: dict[Node, Kernel] = {}
+    kernels: set[Node] = set()
     for node in program.nodes:
         if not runs_kernels(node.device) or len(node.specs) != 1 or node.op.opencl is None:
             continue
         descriptor = node.op.descriptor(node.input_specs, node.attrs)
         if isinstance(descriptor, Kernel) and descriptor.epilogue:
             if "epilogue" not in target.blocked[node.device]:
-                kernels[node] = descriptor
+                kernels.add(node)
     if kernels:
         _Pass(program, target, kernels).run()
     return program
 
 
 class _Pass:
-    def __init__(self, program: Program, target: Target, kernels: dict[Node, Kernel]) -> None:
+    def __init__(self, program: Program, target: Target, kernels: set[Node]) -> None:
         self.program, self.target, self.kernels = program, target, kernels
         self.place = {n: i for i, n in enumerate(program.nodes)}
         self.consumers = program.consumers()
@@ -167,11 +168,11 @@ class _Pass:
             return False
         if wanted and len(node.specs) >= MAX_OUTPUTS:
             return False
-        descriptor = self.kernels[source]
         spec = source.specs[0]
         first_out = Spec(spec.shape, node.specs[0].dtype)
         capabilities = self.target.capabilities[source.device]
-        plan = descriptor.plan(source.input_specs, [first_out], source.attrs, capabilities, True)
+        ins, attrs = source.input_specs, source.attrs
+        plan = kernel_plan(source.op, ins, [first_out], attrs, capabilities, epilogue=True)
         if plan is None or not plan.launches:
             return False
         specs = list(node.specs)

@@ -43,8 +43,9 @@ def fold(program: Program) -> Program:
             nodes.append(folded)
             replaced[(node, 0)] = (folded, 0)
     program.nodes = nodes
-    program.replace(replaced)
-    program.remove_dead()
+    if replaced:
+        program.replace(replaced)
+        program.remove_dead()
     return program
 
 

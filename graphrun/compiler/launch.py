@@ -21,6 +21,7 @@ from graphrun.compiler.codegen.rows import SCRATCH_BYTES, row_kernel, row_litera
 from graphrun.compiler.epilogue import Epilogue
 from graphrun.compiler.fusion import Group
 from graphrun.compiler.ir import Node, attrs_key
+from graphrun.compiler.kernel_plans import kernel_plan
 from graphrun.compiler.rows import RowGroup
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import Capabilities, Expr, Index, Kernel, KernelPlan, Launch, Reduce
@@ -204,8 +205,8 @@ def _launches(node: Node, capabilities: Capabilities, readers: tuple[int, ...]) 
     if isinstance(descriptor, Reduce):
         return *_reduce_launches(node, descriptor, capabilities), []
     if isinstance(descriptor, Kernel):
-        more = {"readers": readers} if descriptor.packs and readers else {}
-        plan = descriptor.plan(node.input_specs, node.specs, node.attrs, capabilities, **more)
+        ins, outs, attrs = node.input_specs, node.specs, node.attrs
+        plan = kernel_plan(node.op, ins, outs, attrs, capabilities, readers=readers)
         assert plan is not None, "placement asked the same question"
         launches = [_file_launch(node.op.name, launch) for launch in plan.launches]
         return _with_flops(launches, plan.flops), plan.scratch_bytes, _pack_launches(node.op.name, plan)
@@ -227,10 +228,7 @@ def epilogue_plan(node: Node, capabilities: Capabilities, readers: tuple[int, ..
     """What the kernels under an epilogue launch."""
     e: Epilogue = node.attrs["epilogue"]
     specs = node.input_specs[: e.count]
-    descriptor = e.op.descriptor(specs, e.attrs)
-    assert isinstance(descriptor, Kernel), "the pass asked the same question"
-    more = {"readers": readers} if descriptor.packs and readers else {}
-    plan: KernelPlan | None = descriptor.plan(specs, e.outs(node)[:1], e.attrs, capabilities, True, **more)
+    plan = kernel_plan(e.op, specs, e.outs(node)[:1], e.attrs, capabilities, True, readers)
     assert plan is not None, "the pass asked the same question"
     return plan
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphrun.compiler.ir import CONST, COPY, FEED, STATE, Node, Program, Value
+from graphrun.compiler.kernel_plans import kernel_plan
 from graphrun.compiler.loops import LOOP
 from graphrun.device_names import NUMPY, runs_kernels
 from graphrun.errors import DeviceError, format_site, message
@@ -70,7 +71,7 @@ def obstacle(node: Node, capabilities: Capabilities, blocked: Container[str]) ->
         return f"the device failed the self-test of the {family_of(descriptor)} kernels"
     if (
         isinstance(descriptor, Kernel)
-        and descriptor.plan(specs, node.specs, node.attrs, capabilities) is None
+        and kernel_plan(node.op, specs, node.specs, node.attrs, capabilities) is None
     ):
         return f"its OpenCL kernel does not take {', '.join(str(s.dtype) for s in specs)} of these shapes"
     return ""

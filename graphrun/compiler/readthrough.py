@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from graphrun.compiler.fusion import FUSED, Group, view_group
 from graphrun.compiler.ir import Node, Program, Value
+from graphrun.compiler.kernel_plans import kernel_plan
 from graphrun.compiler.placement import Target
 from graphrun.compiler.views import collapse, is_contiguous, seen_through, spread, view_map
 from graphrun.device_names import runs_kernels
-from graphrun.graph.descriptor import AffineMap, Kernel
+from graphrun.graph.descriptor import AffineMap
 from graphrun.graph.opdef import get_op
 from graphrun.shapes import num_elements
 
@@ -73,9 +74,7 @@ def _operands(node: Node, target: Target) -> None:
         values = [inputs[k] if k in tried else node.inputs[k] for k in (0, 1)]
         specs = [n.specs[i] for n, i in values]
         attrs = {**node.attrs, "operand_maps": chosen}
-        descriptor = node.op.descriptor(specs, attrs)
-        assert isinstance(descriptor, Kernel), "products have no other form"
-        if descriptor.plan(specs, node.specs, attrs, capabilities) is not None:
+        if kernel_plan(node.op, specs, node.specs, attrs, capabilities) is not None:
             node.inputs, node.attrs = values, attrs
             return
 

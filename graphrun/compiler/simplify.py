@@ -76,8 +76,9 @@ def simplify(program: Program) -> Program:
             nodes += builder.nodes
             replaced[(node, 0)] = result
     program.nodes = nodes
-    program.replace(replaced)
-    program.remove_dead()
+    if replaced:
+        program.replace(replaced)
+        program.remove_dead()
     return program
 
 

@@ -6,7 +6,7 @@ import math
 
 from graphrun.compiler.ir import Node, Value
 from graphrun.device_names import runs_kernels
-from graphrun.graph.descriptor import AffineMap, View
+from graphrun.graph.descriptor import AffineMap, Expr, Kernel, View
 
 
 def broadcast_map(shape: tuple[int, ...], out_shape: tuple[int, ...]) -> AffineMap | None:
@@ -46,7 +46,8 @@ def is_contiguous(m: AffineMap) -> bool:
 
 def view_map(node: Node, index: int) -> AffineMap | None:
     """The index map of a view node's output, else None."""
-    if not runs_kernels(node.device):
+    known = node.op.opencl
+    if not runs_kernels(node.device) or known is None or isinstance(known, Expr | Kernel):
         return None
     descriptor = node.op.descriptor(node.input_specs, node.attrs)
     if not isinstance(descriptor, View):

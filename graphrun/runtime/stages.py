@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrun.collector import collector_paused
 from graphrun.compiler.pipeline import Split
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.show import described
@@ -41,6 +42,11 @@ class Stage:
 
 def compiled(compile: Compile, found: Found, store: Store, devices: Callable[[str], Any]) -> Stage:
     """The plan for what has been found so far, or the first part of it."""
+    with collector_paused():
+        return _compiled(compile, found, store, devices)
+
+
+def _compiled(compile: Compile, found: Found, store: Store, devices: Callable[[str], Any]) -> Stage:
     values: list[Place] = []
     results: list[Place] = []
     try:

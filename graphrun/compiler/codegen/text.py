@@ -41,13 +41,6 @@ GR_HALVES(4)
 GR_HALVES(8)
 GR_HALVES(16)
 
-// Loops over what is left of vectors are short: vector code for them would never run.
-#ifdef __clang__
-#define GR_REST _Pragma("clang loop vectorize(disable) unroll(disable)")
-#else
-#define GR_REST
-#endif
-
 #ifdef __clang__
 #define GR_UNROLL _Pragma("unroll")
 #else
