@@ -152,25 +152,31 @@
             GR_REST for (uint j = c_end - c_begin; j < width; ++j)                                       \
                 (dst)[(ulong)(r - r_begin) * width + j] = 0;
 #ifdef TRANS_B
-// log2(W) perfect shuffles transpose a block of W x W in registers.
+// log2(TW) perfect shuffles transpose a block of TW x TW in registers.
+#if W > 8
+#define TW 8 // twice as many instructions for a block of 16 x 16 take four times as long to compile
+#else
+#define TW W
+#endif
+#define TVEC CAT(REAL, TW)
 #define TURN(src, ld, dst, width, r_begin, c_begin, c_end, r, c)                                         \
     {                                                                                                    \
-        VEC x[W], y[W];                                                                                  \
-        _Pragma("unroll") for (uint i = 0; i < W; ++i) x[i] =                                            \
-            VLOAD(src + (ulong)min((c) + i, c_end - 1) * ld + (r));                                      \
-        _Pragma("unroll") for (uint stage = 1; stage < W; stage *= 2)                                    \
+        TVEC x[TW], y[TW];                                                                               \
+        _Pragma("unroll") for (uint i = 0; i < TW; ++i) x[i] =                                           \
+            CAT(gr_vload, TW)(src + (ulong)min((c) + i, c_end - 1) * ld + (r));                          \
+        _Pragma("unroll") for (uint stage = 1; stage < TW; stage *= 2)                                   \
         {                                                                                                \
-            _Pragma("unroll") for (uint i = 0; i < W / 2; ++i)                                           \
+            _Pragma("unroll") for (uint i = 0; i < TW / 2; ++i)                                          \
             {                                                                                            \
                 y[2 * i].even = x[i].lo;                                                                 \
-                y[2 * i].odd = x[i + W / 2].lo;                                                          \
+                y[2 * i].odd = x[i + TW / 2].lo;                                                         \
                 y[2 * i + 1].even = x[i].hi;                                                             \
-                y[2 * i + 1].odd = x[i + W / 2].hi;                                                      \
+                y[2 * i + 1].odd = x[i + TW / 2].hi;                                                     \
             }                                                                                            \
-            _Pragma("unroll") for (uint i = 0; i < W; ++i) x[i] = y[i];                                  \
+            _Pragma("unroll") for (uint i = 0; i < TW; ++i) x[i] = y[i];                                 \
         }                                                                                                \
-        _Pragma("unroll") for (uint i = 0; i < W; ++i)                                                   \
-            VSTORE(x[i], (dst) + (ulong)((r) + i - r_begin) * width + ((c)-c_begin));                    \
+        _Pragma("unroll") for (uint i = 0; i < TW; ++i)                                                  \
+            CAT(gr_vstore, TW)(x[i], (dst) + (ulong)((r) + i - r_begin) * width + ((c)-c_begin));        \
     }
 #ifdef B_HALF
 #define TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)
@@ -178,20 +184,20 @@
 #else
 // Whole blocks; the last one overlaps the one before.
 #define TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                    \
-    if (c - c_begin + W <= width && r_end - r_begin >= W)                                                \
-        for (uint r = r_begin; r < r_end; r += W) {                                                      \
-            const uint from = min(r, r_end - W);                                                         \
+    if (c - c_begin + TW <= width && r_end - r_begin >= TW)                                              \
+        for (uint r = r_begin; r < r_end; r += TW) {                                                     \
+            const uint from = min(r, r_end - TW);                                                        \
             TURN(src, ld, dst, width, r_begin, c_begin, c_end, from, c)                                  \
         }
-#define TURNED(c, c_begin, width, r_begin, r_end) ((c) - c_begin + W <= width && r_end - r_begin >= W)
+#define TURNED(c, c_begin, width, r_begin, r_end) ((c) - c_begin + TW <= width && r_end - r_begin >= TW)
 #endif
 #define PACK(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                        \
     FILL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                            \
-    for (uint c = c_begin; c < c_end; c += W) {                                                          \
+    for (uint c = c_begin; c < c_end; c += TW) {                                                         \
         TURN_ALL(src, ld, dst, width, r_begin, r_end, c_begin, c_end)                                    \
         if (!TURNED(c, c_begin, width, r_begin, r_end))                                                  \
             for (uint r = r_begin; r < r_end; ++r)                                                       \
-                GR_REST for (uint j = c; j < min(c + W, c_end); ++j)                                     \
+                GR_REST for (uint j = c; j < min(c + TW, c_end); ++j)                                    \
                     (dst)[(ulong)(r - r_begin) * width + (j - c_begin)] = B_LOAD(src + (ulong)j * ld + r); \
     }
 #else
@@ -561,6 +567,8 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 
 #ifdef TRANS_B
 #undef TURN
+#undef TVEC
+#undef TW
 #undef TURN_ALL
 #undef TURNED
 #endif

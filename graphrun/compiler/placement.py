@@ -37,7 +37,8 @@ class Target:
     strict : bool
         Make it an error where a node asks for a device that cannot run it.
     blocked : mapping
-        Kernel families that failed their self-test, a set for each device.
+        Kernel families that failed their self-test, a set for each device.  One with a method ``expect`` is
+        told which families a program is going to ask for.
     loops : function
         From the node of a loop, and this, to a function of arrays that runs it.
     blocks : function
@@ -84,6 +85,7 @@ def family_of(descriptor: Any) -> str:
 
 def place(program: Program, target: Target) -> Program:
     """Run the pass."""
+    _expect(program, target)
     nodes: list[Node] = []
     replaced: dict[Value, Value] = {}
     for node in program.nodes:
@@ -100,6 +102,18 @@ def place(program: Program, target: Target) -> Program:
     _insert_copies(program)
     program.remove_dead()
     return program
+
+
+def _expect(program: Program, target: Target) -> None:
+    """Say which families will be asked for: to test them one by one takes longer."""
+    device = target.default
+    if not runs_kernels(device) or target.capabilities[device] is None:
+        return
+    expect = getattr(target.blocked[device], "expect", None)
+    if expect is not None:
+        with_kernels = [n for n in program.nodes if n.op.opencl is not None]
+        descriptors = [n.op.descriptor(n.input_specs, n.attrs) for n in with_kernels]
+        expect({family_of(d) for d in descriptors if d is not None})
 
 
 def _place_one(node: Node, target: Target, nodes: list[Node]) -> list[dict[Value, Value]]:

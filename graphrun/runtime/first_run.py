@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from graphrun.compiler.plan import Plan
-from graphrun.runtime.kernel_set import KernelSet, launches_on
-from graphrun.runtime.plan_function import SCALAR_TYPES
+from graphrun.runtime.kernel_set import KernelSet, launches_of
 
 _SAID_AFTER_S = 2.0
 _said = threading.Event()
@@ -59,7 +58,7 @@ def compiled_ahead(
     cold = {name: kernels.cold for name, kernels in programs.items() if kernels.cold}
     for name, found in cold.items():
         for program, kernels in found.items():
-            devices(name).compile_ahead(program, *_task(plan, name, kernels))
+            devices(name).compile_ahead(program.source, *launches_of(plan, name, kernels))
     try:
         with said_when_long() if cold else contextlib.nullcontext():
             yield
@@ -70,21 +69,3 @@ def compiled_ahead(
         devices(name).finish()
         for program, kernels in found.items():
             program.compiled(sorted(kernels))
-
-
-def _task(plan: Plan, device: str, kernels: Collection[str]) -> tuple[dict[int, int], list[Any]]:
-    """The sizes of a device's buffers, and its launches of these kernels with buffers by their number."""
-    launches = []
-    for step in launches_on(plan, device):
-        if step.kernel not in kernels:
-            continue
-        args: list[tuple[str, Any]] = []
-        for kind, value in step.args:
-            if kind == "buffer":
-                args += [("buffer", value.buffer), ("uint64", value.offset)]
-            else:
-                scalar: Any = SCALAR_TYPES[kind](value)
-                args.append((scalar.dtype.name, scalar.item()))
-        launches.append((step.kernel, args, step.global_size, step.local_size))
-    sizes = {n: info.size_bytes for n, info in enumerate(plan.buffers) if info.device == device}
-    return sizes, launches

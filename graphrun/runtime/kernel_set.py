@@ -6,7 +6,7 @@ others must not wait for all of them to be compiled again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
@@ -14,6 +14,7 @@ from weakref import ref
 from graphrun.compiler.launch import program_source
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.steps import LaunchStep
+from graphrun.runtime.plan_function import SCALAR_TYPES
 
 # With less in common a plan gets a program of its own, which later processes find on disk whatever plans
 # they have made before.
@@ -64,6 +65,9 @@ class KernelSet:
             source = plan.sources[name]
             if shared:
                 source = program_source(list(missing.values()), device.capabilities)
+            is_cold = getattr(device, "is_cold", None)
+            if is_cold is not None and is_cold(source):  # others begin while this process builds
+                device.compile_ahead(source, *launches_of(plan, name, missing))
             program = device.build(source)
             self._program_of = shared | dict.fromkeys(missing, program)
             if known is not None:
@@ -107,3 +111,24 @@ def _variants(plan: Plan, device: str) -> dict[str, set[Variant]]:
 def launches_on(plan: Plan, device: str) -> Iterator[LaunchStep]:
     """The launches of a plan on one device."""
     return (s for s in plan.launches if s.device == device)
+
+
+def launches_of(plan: Plan, device: str, kernels: Collection[str]) -> tuple[dict[int, int], list[Any]]:
+    """What other processes compile ahead: see `CompileAhead.compile`.
+
+    The sizes of a device's buffers, and its launches of these kernels with buffers by their number.
+    """
+    launches = []
+    for step in launches_on(plan, device):
+        if step.kernel not in kernels:
+            continue
+        args: list[tuple[str, Any]] = []
+        for kind, value in step.args:
+            if kind == "buffer":
+                args += [("buffer", value.buffer), ("uint64", value.offset)]
+            else:
+                scalar: Any = SCALAR_TYPES[kind](value)
+                args.append((scalar.dtype.name, scalar.item()))
+        launches.append((step.kernel, args, step.global_size, step.local_size))
+    sizes = {n: info.size_bytes for n, info in enumerate(plan.buffers) if info.device == device}
+    return sizes, launches

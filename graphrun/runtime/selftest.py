@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -68,21 +68,26 @@ class BlockedFamilies(Container[str]):
             with self._lock:
                 found = self._found.get(family)  # type: ignore[call-overload]
                 if found is None:
-                    group = next((g for g in GROUPS if family in g), ())
-                    self._test(group)
+                    self._test([g for g in GROUPS if family in g])
                     found = self._found.get(family, (True, "there is no test of it"))  # type: ignore[call-overload]
         return found
+
+    def expect(self, families: Collection[str]) -> None:
+        """Test at once what is going to be asked for: one large program is compiled faster than several."""
+        if len(self._found) == len(FAMILIES):
+            return
+        with self._lock:
+            self._test([g for g in GROUPS if any(f in families and f not in self._found for f in g)])
 
     def refresh(self) -> None:
         """Test every family again instead of believing what is remembered."""
         with self._lock:
-            for group in GROUPS:
-                self._test(group, refresh=True)
+            self._test(GROUPS, refresh=True)
 
-    def _test(self, group: Sequence[str], refresh: bool = False) -> None:
+    def _test(self, groups: Sequence[Sequence[str]], refresh: bool = False) -> None:
         device = self._device()
         assert device is not None, "whoever asks has the device"
-        found = _verdicts(device, group, refresh)
+        found = _verdicts(device, groups, refresh)
         self._found.update(found)
         failed = [f"{family} ({detail})" for family, (ok, detail) in found.items() if not ok]
         if failed:
@@ -135,23 +140,34 @@ def results(device: Any, refresh: bool = False) -> Results:
         return {}
     if refresh:
         blocked.refresh()
+    blocked.expect(FAMILIES)
     return {family: blocked.verdict(family) for family in FAMILIES}
 
 
-def _verdicts(device: Any, families: Sequence[str], refresh: bool) -> Results:
-    builder = _built(families)
-    key = f"{device.report.key} | {'+'.join(families)} | {_fingerprint(_plan(device, builder))}"
-    stored = cachedir.read_json(_FILE).get(key)
-    entry: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
-    remembered = _remembered(entry, families)
-    if remembered is not None and not refresh:
-        return remembered
-    # Whoever began and left no verdict was taken down by the driver, or was interrupted while it hung.
-    tried = _tried_apart if entry.get("begun") is True else _tried
-    _remember(key, {"begun": True})
-    found = tried(device, families)
-    _remember(key, {"results": found})
-    return found
+def _verdicts(device: Any, groups: Sequence[Sequence[str]], refresh: bool) -> Results:
+    verdicts: Results = {}
+    together: dict[str, Sequence[str]] = {}
+    apart: dict[str, Sequence[str]] = {}
+    stored = cachedir.read_json(_FILE) if groups else {}
+    for group in groups:
+        key = f"{device.report.key} | {'+'.join(group)} | {_fingerprint(_plan(device, _built(group)))}"
+        entry = stored.get(key)
+        remembered = _remembered(entry, group) if isinstance(entry, dict) else None
+        if remembered is not None and not refresh:
+            verdicts |= remembered
+        elif isinstance(entry, dict) and entry.get("begun") is True:
+            # Whoever began and left no verdict was taken down by the driver, or interrupted while it hung.
+            apart[key] = group
+        else:
+            together[key] = group
+    for keys, tried in ((together, _tried), (apart, _tried_apart)):
+        if not keys:
+            continue
+        _remember(dict.fromkeys(keys, {"begun": True}))
+        found = tried(device, [family for group in keys.values() for family in group])
+        _remember({key: {"results": {f: found[f] for f in group}} for key, group in keys.items()})
+        verdicts |= found
+    return verdicts
 
 
 def _built(families: Sequence[str]) -> Builder:
@@ -273,10 +289,10 @@ def _remembered(entry: Mapping[str, Any], families: Sequence[str]) -> Results | 
     return found if recent or all(ok for ok, _ in found.values()) else None
 
 
-def _remember(key: str, entry: dict[str, Any]) -> None:
+def _remember(entries: Mapping[str, Mapping[str, Any]]) -> None:
     # Another process may write at the same time; a lost verdict is made again.
     everything = {k: v for k, v in cachedir.read_json(_FILE).items() if isinstance(v, dict)}
-    everything[key] = {**entry, "at_s": time.time()}
+    everything |= {key: {**entry, "at_s": time.time()} for key, entry in entries.items()}
     newest = sorted(everything, key=lambda k: float(everything[k].get("at_s") or 0))[-_VERDICTS_KEPT:]
     cachedir.write_json(_FILE, {k: everything[k] for k in newest})
 

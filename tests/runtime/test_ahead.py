@@ -12,7 +12,7 @@ import pytest
 
 import graphrun as gr
 from graphrun.runtime.executor import BoundPlan
-from graphrun.runtime.opencl import ahead, ahead_process, discover
+from graphrun.runtime.opencl import ahead, ahead_process, discover, prober
 from graphrun.runtime.store import Store
 
 SOURCE = """
@@ -40,7 +40,8 @@ class FakeProcess:
     wait = poll
 
     def tasks(self):
-        return [ahead.json.loads(line) for line in self.stdin.getvalue().splitlines()]
+        """What it was told, without the warm-up."""
+        return [ahead.json.loads(line) for line in self.stdin.getvalue().splitlines()][1:]
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def processes(monkeypatch):
     """The processes that were started; three would help."""
     started = []
     monkeypatch.setattr(ahead, "process_count", lambda: 3)
+    monkeypatch.setattr(ahead.prober, "take_over", lambda: None)
     monkeypatch.setattr(
         ahead.subprocess, "Popen", lambda *a, **k: started.append(FakeProcess(*a, **k)) or started[-1]
     )
@@ -80,13 +82,35 @@ def test_processes_are_started_once_and_again_when_they_have_ended(processes):
     compiler = ahead.CompileAhead(1, 2)
     compiler.start()
     compiler.start()
-    assert len(processes) == 3 and processes[0].command[-2:] == ["1", "2"]
+    assert len(processes) == 3
+    warm_up = ahead.json.loads(processes[0].stdin.getvalue())
+    assert warm_up["device"] == [1, 2] and "gr_warm_up" in warm_up["source"]
     for process in processes:
         process.kill()
     compiler.compile(SOURCE, (), {}, [])
     assert len(processes) == 6
     compiler.stop()
     assert processes[-1].tasks()[-1] == {}
+
+
+def test_the_process_of_the_probe_is_taken_over(processes, monkeypatch):
+    staying = FakeProcess([])
+    monkeypatch.setattr(ahead.prober, "take_over", lambda: staying)
+    ahead.CompileAhead(0, 1).compile(SOURCE, (), {}, [FILL])
+    assert len(processes) == 2, "one of three was there"
+    (told,) = [ahead.json.loads(line) for line in staying.stdin.getvalue().splitlines()]
+    assert told["device"] == [0, 1] and told["source"] == SOURCE
+
+
+def test_the_same_is_asked_once_until_it_is_stopped(processes):
+    compiler = ahead.CompileAhead(0, 0)
+    launches = [("fill", [("float32", float("nan"))], (8,), (2,))]
+    compiler.compile(SOURCE, (), {}, launches)
+    compiler.compile(SOURCE, (), {}, launches)
+    assert len(processes[0].tasks()) == 1
+    compiler.stop()
+    compiler.compile(SOURCE, (), {}, launches)
+    assert [bool(task) for task in processes[0].tasks()] == [True, False, True]
 
 
 def test_processes_that_are_gone_hurt_nobody(processes):
@@ -162,6 +186,27 @@ def test_the_process_compiles_for_this_one(opened, monkeypatch, tmp_path):
     assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.opencl
+def test_a_probe_stays_to_compile(opened, monkeypatch, tmp_path):
+    report = opened[-1]
+    if report.platform_name != "Portable Computing Language":
+        pytest.skip("the first device's driver compiles whole programs at once")
+    monkeypatch.setenv("POCL_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(ahead, "process_count", lambda: 1)
+    outcome = prober.probe(only=[f"{report.platform_index}.{report.device_index}"], stay=True)
+    assert [v["ok"] for v in outcome.verdicts.values()] == [True]
+    (staying,) = prober._staying
+    compiler = ahead.CompileAhead(report.platform_index, report.device_index)
+    compiler.compile(SOURCE, (), {0: 64, 3: 64}, [FILL, COPY])
+    assert compiler._processes == [staying] and prober.take_over() is None
+    until = time.monotonic() + 60
+    while not {p.stem for p in tmp_path.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
+        assert staying.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    staying.stdin.close()  # as when this process ends
+    assert staying.wait(timeout=30) == 0
+
+
 # -- a plan's first run -----------------------------------------------------------------------------
 
 
@@ -198,12 +243,13 @@ def test_only_the_first_run_asks_for_help(opened, monkeypatch, tmp_path):
     bound = BoundPlan(plan, Store(), lambda name: device)
     for _ in range(2):
         np.testing.assert_array_equal(bound.run(feed)[0], [3, 5, 7])
-    (_, buffers, ((kernel, args, global_size, local_size),)), stop = log
-    assert stop == ("stop",) and kernel == plan.launches[0].kernel
+    # While the program is built, and once more when it runs, should it have been a while.
+    (_, buffers, ((kernel, args, global_size, local_size),)), again, stop = log
+    assert again == log[0] and stop == ("stop",) and kernel == plan.launches[0].kernel
     assert (global_size, local_size) == (plan.launches[0].global_size, plan.launches[0].local_size)
     assert all(buffers[number] == 12 for dtype, number in args if dtype == "buffer")
     assert ("uint64", 3) in args
     # What has run here is known to the next process, and to the next device object of this one.
     again = Recorder(OpenCLDevice(opened[-1], discover.handle(opened[-1])), log)
     BoundPlan(plan, Store(), lambda name: again).run(feed)
-    assert len(log) == 2
+    assert len(log) == 3

@@ -49,7 +49,7 @@ def machine(monkeypatch, tmp_path):
             monkeypatch.setattr(discover, "_found", None)
             monkeypatch.setattr(discover, "_warned", set())
 
-        def probe(self, only=None, list_only=False, icd=""):
+        def probe(self, only=None, list_only=False, icd="", stay=False):
             self.probes.append(only)
             places = [f"{r.platform_index}.{r.device_index}" for r in self.listed]
             tried = [] if list_only else (only or places)
@@ -224,7 +224,7 @@ def test_list_that_crashes_is_blamed_on_the_driver_and_reported_once(machine, mo
         (tmp_path / name).write_text(f"/nowhere/lib{name}.so\n")
     monkeypatch.setenv("OCL_ICD_VENDORS", str(tmp_path))
 
-    def probe(only=None, list_only=False, icd=""):
+    def probe(only=None, list_only=False, icd="", stay=False):
         crashes = not icd or icd.endswith("bad.icd")
         return prober.ProbeOutcome(failure="crashed its process (SIGSEGV)" if crashes else "")
 

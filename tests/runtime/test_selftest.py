@@ -132,6 +132,28 @@ def test_verdicts_are_remembered(fresh: Any, tmp_path: Any, monkeypatch: pytest.
 
 
 @pytest.mark.opencl
+def test_what_is_expected_is_tested_at_once(
+    fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several groups make one program of the kernels that each has alone, and each has its own verdict."""
+    built = []
+    build = fresh.build
+    monkeypatch.setattr(fresh, "build", lambda source: built.append(source) or build(source))
+    blocked = selftest.BlockedFamilies(fresh)
+    blocked.expect({"scatter", "cumulative"})
+    assert len(built) == 1
+    assert blocked.verdict("scatter")[0] and blocked.verdict("cumulative")[0]
+    again = selftest.BlockedFamilies(fresh)
+    again.expect({"cumulative"})
+    assert again.verdict("scatter")[0] and len(built) == 1
+    assert len(json.loads((tmp_path / "selftests.json").read_text())) == 2
+    families = [family for group in GROUPS for family in group]
+    together = selftest._plan(fresh, selftest._built(families)).kernels[fresh.name]
+    apart = [selftest._plan(fresh, selftest._built(group)).kernels[fresh.name] for group in GROUPS]
+    assert together == {name: text for kernels in apart for name, text in kernels.items()}
+
+
+@pytest.mark.opencl
 def test_other_kernels_are_tested_again(fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A verdict is on the kernels as they are: a changed file, or a changed generator, needs a new one."""
     assert "scatter" not in selftest.blocked_families(fresh)

@@ -22,6 +22,9 @@ _MOST_PROCESSES = 3
 # PoCL makes another kernel for global sizes beyond this, which one work-group would not ask for.
 _SMALL_GRID = 65535
 
+# The first build loads the compiler.
+_WARM_UP = "kernel void gr_warm_up(global int *a) { a[get_global_id(0)] = 1; }"
+
 Launch = tuple[str, Sequence[tuple[str, Any]], Sequence[int], Sequence[int] | None]
 
 
@@ -37,8 +40,9 @@ class CompileAhead:
     """The processes that compile for one device; none until `start` or `compile`."""
 
     def __init__(self, platform_index: int, device_index: int) -> None:
-        self._arguments = [str(platform_index), str(device_index)]
+        self._device = [platform_index, device_index]
         self._processes: list[subprocess.Popen[str]] = []
+        self._asked = ""  # what they are at
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -50,10 +54,15 @@ class CompileAhead:
         self._processes = [p for p in self._processes if p.poll() is None]
         if self._processes:
             return
-        for _ in range(process_count()):
+        count = process_count()
+        staying = prober.take_over() if count else None
+        if staying is not None:  # it has loaded a compiler
+            atexit.register(_end, staying)
+            self._processes.append(staying)
+        while len(self._processes) < count:
             try:
                 process = subprocess.Popen(
-                    [*prober.script("ahead_process"), *self._arguments], env=prober.environment(),
+                    prober.script("ahead_process"), env=prober.environment(),
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     text=True, encoding="utf-8",
                 )  # fmt: skip
@@ -61,6 +70,10 @@ class CompileAhead:
                 return
             atexit.register(_end, process)
             self._processes.append(process)
+            self._tell(process, {
+                "source": _WARM_UP, "options": [], "buffers": {"0": 4},
+                "launches": [["gr_warm_up", [["buffer", 0]], [1]]],
+            })  # fmt: skip
 
     def compile(
         self, source: str, options: Sequence[str], buffers: dict[int, int], launches: Sequence[Launch]
@@ -82,8 +95,12 @@ class CompileAhead:
             if local_size is not None and 0 < min(global_size) and max(global_size) < _SMALL_GRID:
                 distinct.setdefault((kernel, tuple(local_size)), [kernel, list(args), list(local_size)])
         wanted = list(distinct.values())
+        asked = json.dumps([source, list(options), wanted])  # as text: a NaN is equal to itself
         with self._lock:
+            if asked == self._asked:
+                return
             self._start()
+            self._asked = asked
             count = len(self._processes)
             for k, process in enumerate(self._processes):
                 # Each begins at the end of a part of its own and works towards the start, as this process
@@ -97,12 +114,14 @@ class CompileAhead:
     def stop(self) -> None:
         """Let the processes end what they are at; they wait for more."""
         with self._lock:
+            self._asked = ""
             for process in self._processes:
                 self._tell(process, {})
 
-    @staticmethod
-    def _tell(process: subprocess.Popen[str], task: dict[str, Any]) -> None:
+    def _tell(self, process: subprocess.Popen[str], task: dict[str, Any]) -> None:
         assert process.stdin is not None
+        if task:
+            task = {"device": self._device, **task}
         try:
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()

@@ -4,8 +4,8 @@ PoCL compiles a kernel when it is launched for the first time, one kernel at a t
 compiled in a folder that all processes share.  This process launches the same kernels, from the last to the
 first, so that the two meet in the middle.  It runs one work-group of each, on zeros.
 
-Started by `graphrun.runtime.opencl.ahead` with a platform's and a device's index.  Each line that it reads
-is a JSON object; one that comes while it works ends that work.  It ends with its input, or when it has
+Started by `graphrun.runtime.opencl.ahead`, or by `probe` when that has tried the devices.  Each line that it
+reads is a JSON object; one that comes while it works ends that work.  It ends with its input, or when it has
 nothing to do.  It imports nothing of graphrun, whose import takes as long as compiling some kernels.
 """
 
@@ -19,9 +19,6 @@ import threading
 from typing import Any
 
 IDLE_S = 20.0
-
-# The first build loads the compiler.
-_WARM_UP = "kernel void gr_warm_up(global int *a) { a[get_global_id(0)] = 1; }"
 
 Tasks = queue.SimpleQueue[dict[str, Any]]
 
@@ -58,7 +55,7 @@ def compile_task(cl: Any, context: Any, queue_: Any, task: dict[str, Any], tasks
     return count
 
 
-def main(platform: int, device: int) -> None:
+def serve() -> None:
     """Compile what the input asks for."""
     tasks: Tasks = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
@@ -67,14 +64,7 @@ def main(platform: int, device: int) -> None:
     warnings.simplefilter("ignore")
     import pyopencl as cl
 
-    handle = cl.get_platforms()[platform].get_devices()[device]
-    context = cl.Context([handle])
-    queue_ = cl.CommandQueue(context, handle)
-    warm_up = {
-        "source": _WARM_UP, "options": [], "buffers": {"0": 4},
-        "launches": [["gr_warm_up", [["buffer", 0]], [1]]],
-    }  # fmt: skip
-    compile_task(cl, context, queue_, warm_up, tasks)
+    opened: dict[tuple[int, int], tuple[Any, Any]] = {}
     while True:
         try:
             task = tasks.get(timeout=IDLE_S)
@@ -83,8 +73,13 @@ def main(platform: int, device: int) -> None:
         while not tasks.empty():  # only the latest is still wanted
             task = tasks.get()
         if task:
-            compile_task(cl, context, queue_, task, tasks)
+            platform, device = task["device"]
+            if (platform, device) not in opened:
+                handle = cl.get_platforms()[platform].get_devices()[device]
+                context = cl.Context([handle])
+                opened[platform, device] = context, cl.CommandQueue(context, handle)
+            compile_task(cl, *opened[platform, device], task, tasks)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    serve()

@@ -308,9 +308,13 @@ class OpenCLDevice:
         """
         return self._programs.build(source, options)
 
-    def compile_ahead(self, program: Program, buffers: dict[int, int], launches: Sequence[Any]) -> None:
+    def compile_ahead(self, source: str, buffers: dict[int, int], launches: Sequence[Any]) -> None:
         """Let other processes compile a program's kernels for these launches; see `CompileAhead.compile`."""
-        self._ahead.compile(program.source, program.options, buffers, launches)
+        self._ahead.compile(source, (), buffers, launches)
+
+    def is_cold(self, source: str) -> bool:
+        """Whether the driver has the kernels of a program still to compile when they are first launched."""
+        return self._programs.is_cold(source)
 
     def stop_ahead(self) -> None:
         """Let other processes stop compiling."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphrun.graph.descriptor import Capabilities
-from graphrun.runtime.opencl import advice, cachedir, loader, probe, prober
+from graphrun.runtime.opencl import advice, ahead, cachedir, loader, probe, prober
 
 # A driver that failed may have been repaired without a file of it changing (a reboot, a group, a setting).
 _FAILURE_LIFETIME_S = 3600.0
@@ -173,7 +173,7 @@ def _discover(refresh: bool) -> _Discovery:
     if not memory.listing_works and prober.can_run() and loader.pyopencl_folder():
         failure = memory.listing_failure(refresh)
         if not failure:
-            outcome = prober.probe()
+            outcome = prober.probe(stay=ahead.process_count() > 0)
             failure = outcome.failure
             memory.remember_listing(failure)
             place_verdicts = outcome.verdicts
@@ -205,7 +205,7 @@ def _verdicts(
     missing = [place for place in places if place not in known]
     made = {place: known[place] for place in fresh if place in known}
     if missing and prober.can_run():
-        made.update(prober.probe(only=missing).verdicts)
+        made.update(prober.probe(only=missing, stay=ahead.process_count() > 0).verdicts)
     elif missing:
         for report, device in listed:
             place = f"{report.platform_index}.{report.device_index}"

@@ -8,7 +8,9 @@ flushes it, so that the parent knows how far it came.  It imports nothing of gra
 from __future__ import annotations
 
 import json
+import runpy
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,9 @@ PROBE_VERSION = 2
 MARK = "@graphrun "
 
 PAGE_BYTES = 4096
+
+# A driver may load its compiler anew when a process has no context left.
+_contexts: list[Any] = []
 
 _N_ITEMS = 256
 _N_WRITTEN = 250  # items beyond this must leave their element alone
@@ -202,6 +207,7 @@ def prove(device: Any) -> dict[str, Any]:
 
     try:
         context = cl.Context([device])
+        _contexts.append(context)
         queue = cl.CommandQueue(context)
         double = claims_fp64(device)
         program, double_program = _built(cl, context, double)
@@ -236,7 +242,10 @@ def _say(**facts: Any) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """List the devices and try them; ``--list`` tries none, ``P.D`` arguments only these."""
+    """List the devices and try them; ``--list`` tries none, ``P.D`` arguments only these.
+
+    With ``--stay`` the process then compiles kernels, as `ahead_process` does: its compiler is loaded.
+    """
     try:
         import pyopencl as cl
     except Exception as error:
@@ -267,6 +276,9 @@ def main(arguments: list[str]) -> int:
     _say(event="end")
     # Some drivers crash while a process ends; what was asked for is known by now.
     sys.stdout.flush()
+    more = Path(__file__).with_name("ahead_process.py")
+    if "--stay" in arguments and more.exists():
+        runpy.run_path(str(more))["serve"]()
     return 0
 
 

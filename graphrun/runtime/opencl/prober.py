@@ -31,12 +31,31 @@ class ProbeOutcome:
     failure: str = ""
 
 
+_lock = threading.Lock()
+_staying: list[subprocess.Popen[str]] = []
+
+
+def take_over() -> subprocess.Popen[str] | None:
+    """The process of a probe that has stayed to compile kernels (see `ahead_process`), or None."""
+    with _lock:
+        return _staying.pop() if _staying else None
+
+
+def _keep(process: subprocess.Popen[str]) -> None:
+    with _lock:
+        _staying.append(process)
+        while len(_staying) > 1:
+            _staying.pop(0).kill()
+
+
 def can_run() -> bool:
     """Whether there is a Python to start: not in a frozen or embedded interpreter."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
-def probe(only: list[str] | None = None, list_only: bool = False, icd: str = "") -> ProbeOutcome:
+def probe(
+    only: list[str] | None = None, list_only: bool = False, icd: str = "", stay: bool = False
+) -> ProbeOutcome:
     """List the devices and try them, surviving whatever the drivers do.
 
     A device whose driver crashes or hangs gets that as its verdict, and the probe goes on behind it.
@@ -49,11 +68,14 @@ def probe(only: list[str] | None = None, list_only: bool = False, icd: str = "")
         Only list.
     icd : str
         Show the loader this ``.icd`` file alone.
+    stay : bool
+        Let the process wait for kernels to compile, if all went well: see `take_over`.  It ends by itself
+        when nobody asks for it.
     """
     outcome = ProbeOutcome()
     wanted = only
     while True:
-        listed, begun, end = _run_once(wanted, list_only, icd, outcome)
+        listed, begun, end = _run_once(wanted, list_only, icd, outcome, stay)
         if not end:
             return outcome
         if not listed:
@@ -75,13 +97,14 @@ def _failed(reason: str) -> dict[str, Any]:
 
 
 def _run_once(
-    only: list[str] | None, list_only: bool, icd: str, outcome: ProbeOutcome
+    only: list[str] | None, list_only: bool, icd: str, outcome: ProbeOutcome, stay: bool = False
 ) -> tuple[bool, str, str]:
     """Start one process; return (it listed, the place it was busy with, how it failed or "")."""
-    command = [*script("probe"), *(["--list"] if list_only else (only or []))]
+    command = [*script("probe"), *(["--list"] if list_only else (only or [])), *(["--stay"] if stay else [])]
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            command, stdin=subprocess.PIPE if stay else subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, encoding="utf-8", errors="replace", env=environment(icd),
         )  # fmt: skip
     except OSError as error:
@@ -123,6 +146,9 @@ def _run_once(
         elif kind == "end":
             ended = True
             break
+    if ended and stay and process.poll() is None:
+        _keep(process)
+        return listed, "", ""
     if hung or ended:
         # After the end only a driver's own shutdown is left, which takes time and may hang.
         process.kill()

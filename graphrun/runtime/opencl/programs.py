@@ -123,10 +123,21 @@ class ProgramCache:
                 self._programs.popitem(last=False)
         return program
 
+    def is_cold(self, source: str, options: Sequence[str] = ()) -> bool:
+        """Whether the driver has the kernels of a program still to compile when they are first launched."""
+        with self._lock:
+            program = self._programs.get((source, tuple(options)))
+        if program is not None:
+            return program.cold
+        return self.compiles_late and not kernelcache.is_compiled(self._digest(source, options))
+
+    def _digest(self, source: str, options: Sequence[str]) -> str:
+        return hashlib.sha256("\0".join((self._report.key, *options, source)).encode()).hexdigest()
+
     def _built(self, source: str, options: tuple[str, ...]) -> Program:
         # pyopencl has a disk cache of its own; it is locked by a file that a killed process leaves behind
         # and then stalls everyone for a minute, so it is not used.
-        digest = hashlib.sha256("\0".join((self._report.key, *options, source)).encode()).hexdigest()
+        digest = self._digest(source, options)
         binary = None if self._driver_caches else self._from_binary(digest, options)
         # Asked before the driver looks into its files, which may be damaged.
         cold = self.compiles_late and not kernelcache.is_compiled(digest)
