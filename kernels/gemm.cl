@@ -461,32 +461,38 @@ __kernel void GR_NAME(OPERANDS, uint strips GR_EPI_PARAMS)
 #pragma unroll
             for (uint i = 0; i < MR; ++i) row[i] = a + (i0 + min(i, rows - 1)) * lda + p0;
 #endif
+            uint p = 0;
 #ifdef GR_EPI_FETCH
-#pragma unroll
-            for (uint i = 0; i < MR; ++i)
+            // A row's operands of the epilogue at a time, between parts of the sum: all at once would fill the
+            // queue of lines that are on their way, and rows of B wait behind them.
+            for (uint i = 0; i < MR; ++i) {
 #pragma unroll
                 for (uint v = 0; v < NV; ++v) { GR_EPI_FETCH(c_at + (ulong)(i0 + i) * n + j0 + v * W) }
+                const uint part = i + 1 < MR ? kb_whole / MR * (i + 1) : kb;
+#else
+            {
+                const uint part = kb;
 #endif
-            uint p = 0;
 #ifdef KEEP_B
-            if (i0 > i_begin) {
-                for (; p < kb; ++p) {
+                if (i0 > i_begin) {
+                    for (; p < part; ++p) {
 #pragma unroll
-                    for (uint v = 0; v < NV; ++v) u[v] = kept[p * NV + v];
-                    TILE_STEP
+                        for (uint v = 0; v < NV; ++v) u[v] = kept[p * NV + v];
+                        TILE_STEP
+                    }
                 }
-            }
 #endif
-            for (; p < kb_whole; ++p) {
+                for (; p < min(part, kb_whole); ++p) {
 #ifdef IN_PLACE
 #pragma unroll
-                for (uint v = 0; v < NV; ++v) gr_fetch(col + AHEAD * b_next + v * W);
+                    for (uint v = 0; v < NV; ++v) gr_fetch(col + AHEAD * b_next + v * W);
 #endif
 #pragma unroll
-                for (uint v = 0; v < NV; ++v) u[v] = VLOAD(col + v * W);
-                KEEP
-                col += b_next;
-                TILE_STEP
+                    for (uint v = 0; v < NV; ++v) u[v] = VLOAD(col + v * W);
+                    KEEP
+                    col += b_next;
+                    TILE_STEP
+                }
             }
 #ifdef IN_PLACE
             for (; p < kb; ++p) {

@@ -28,9 +28,9 @@ EPILOGUE_MACROS = (
     "GR_EPI_FETCH",
 )
 
-# Operands of so many bytes together come from memory, and a tile's rows of them are a burst behind a
-# product: they are asked for before it.
-FETCHED_BYTES = 8 << 20
+# Operands and results of so many bytes together are far from the core, and a tile's rows of them are a burst
+# behind a product: they are asked for while it is computed.
+FETCHED_BYTES = 512 << 10
 
 
 def epilogue_text(
@@ -70,16 +70,21 @@ def epilogue_text(
             f"#define GR_EPI_BEGIN {' '.join(begin)}\n",
             _store("GR_STORE_V", group, position, in_specs, outs, lanes),
             _store("GR_STORE_S", group, position, in_specs, outs, 1),
-            _fetch(group, position, in_specs, lanes),
+            _fetch(group, position, in_specs, outs, lanes),
         ]
     )
 
 
-def _fetch(group: Group, position: int, in_specs: Sequence[Spec], lanes: int) -> str:
+def _fetch(group: Group, position: int, in_specs: Sequence[Spec], outs: Sequence[Spec], lanes: int) -> str:
     read = [k for k in range(len(in_specs)) if k != position and group.maps[k] is None]
-    if sum(num_elements(in_specs[k].dims) * in_specs[k].dtype.size_bytes for k in read) < FETCHED_BYTES:
+    # As many results as there are operands are likely to lie where these do.
+    written = [j for j in range(len(read), len(outs)) if not group.places or group.places[j] is None]
+    specs = [*(in_specs[k] for k in read), *(outs[j] for j in written)]
+    if sum(num_elements(s.dims) * s.dtype.size_bytes for s in specs) < FETCHED_BYTES:
         return ""
     lines = [line for k in read for line in fetch(in_specs[k].dtype, f"gr_e{k}", "(at_)", lanes)]
+    for j in written:
+        lines += fetch(outs[j].dtype, f"gr_y{j}" if j else "GR_OUT", "(at_)", lanes, to_write=True)
     return f"#define GR_EPI_FETCH(at_) {' '.join(lines)}\n"
 
 
