@@ -6,6 +6,7 @@ for it.  TensorFlow's spellings (``/gpu:0``, ``/device:GPU:0``, ``/job:localhost
 
 from __future__ import annotations
 
+import functools
 import re
 
 from graphrun.errors import DeviceError, message
@@ -43,6 +44,7 @@ def parse_device(name: str) -> str:
     return f"{'null' if kind == 'null' else 'opencl'}:{0 if index == '*' else int(index)}"
 
 
+@functools.lru_cache(maxsize=256)
 def runs_kernels(device: str) -> bool:
     """Whether a canonical name is that of a device that runs OpenCL kernels (or pretends to, as null)."""
     return device.startswith(("opencl", "null"))

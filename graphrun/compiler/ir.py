@@ -198,12 +198,13 @@ class Program:
     def remove_dead(self) -> None:
         """Drop nodes that no output needs; feeds stay, since they are checked and bound."""
         live: set[Node] = {n for _, n in self.feeds}
-        stack = [v[0] for v in self.outputs()]
+        stack = list({node for node, _ in self.outputs()} - live)
+        live.update(stack)
         while stack:
-            node = stack.pop()
-            if node not in live:
-                live.add(node)
-                stack.extend(n for n, _ in node.inputs)
+            for node, _ in stack.pop().inputs:
+                if node not in live:
+                    live.add(node)
+                    stack.append(node)
         self.nodes = [n for n in self.nodes if n in live]
         self.states = {k: n for k, n in self.states.items() if n in live}
 

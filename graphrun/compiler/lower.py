@@ -467,17 +467,22 @@ class _Lowering:
         lent = {p.buffer for p in ins}  # an output that lies in one of these is written over it
         where = {"in": ins, "out": outs, "scratch": scratch, "pack": packs}
         for launch in launches:
-            args = tuple(("buffer", where[k][v]) if k in where else (k, v) for k, v in launch.args)
-            over = [k == "out" and outs[v].buffer in lent for k, v in launch.args]
-            roles = tuple("inout" if o else k for o, (k, _) in zip(over, launch.args, strict=True))
+            args: list[tuple[str, Any]] = []
+            roles = []
+            moved = dict.fromkeys(where, 0)
+            for kind, value in launch.args:
+                place = where[kind][value] if kind in where else None
+                args.append((kind, value) if place is None else ("buffer", place))
+                over = place is not None and kind == "out" and place.buffer in lent
+                roles.append("inout" if over else kind)
+                if place is not None:
+                    moved[kind] += place.size_bytes
             self.texts.setdefault(node.device, {})[launch.name] = launch.text
-            read = sum(where[k][v].size_bytes for k, v in launch.args if k == "in")
-            written = sum(where[k][v].size_bytes for k, v in launch.args if k == "out")
             self.plan.steps.append(
                 LaunchStep(
-                    node.device, launch.name, args, launch.global_size, launch.local_size,
-                    self.origin(node), launch.label, read, written, launch.flops,
-                    roles, once,
+                    node.device, launch.name, tuple(args), launch.global_size, launch.local_size,
+                    self.origin(node), launch.label, moved["in"], moved["out"], launch.flops,
+                    tuple(roles), once,
                 )
             )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from harness import Array, Case, opencl, spec
 
 from graphrun import dtypes
-from graphrun.compiler.codegen import epilogue_args, epilogue_text
+from graphrun.compiler.codegen import epilogue, epilogue_args, epilogue_text
 from graphrun.compiler.fusion import Group, Instruction, broadcast_map
 from graphrun.dtypes import DType
 from graphrun.graph.descriptor import Capabilities, Expr, Spec
@@ -141,6 +141,38 @@ def test_other_types_and_batches(style: str, rng: np.random.Generator) -> None:
     if opencl().fp64:
         cases += [_case(rng, mnk, (False, True), capabilities, dtype=dtypes.float64) for mnk in sizes]
     _check(cases)
+
+
+@pytest.mark.opencl
+def test_operands_that_are_asked_for_early(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the parts of a sum, which is shorter than it has parts in some."""
+    monkeypatch.setattr(epilogue, "FETCHED_BYTES", 0)
+    sizes = [
+        (129, 129, 129),
+        (7, 65, 600),
+        (33, 17, 1),
+        (65, 130, 5),
+        (1, 129, 7),
+        (63, 127, 300),
+        (200, 64, 1100),
+    ]
+    cases = [_case(rng, mnk, flags, STYLES["cpu"]) for mnk in sizes for flags in FLAGS]
+    cases += [_case(rng, mnk, (True, False), STYLES["cpu-8-lanes"], (2,)) for mnk in sizes]
+    assert any("#define GR_EPI_FETCH(" in case.epilogue for case in cases if case is not None)
+    _check(cases)
+
+
+def test_what_is_asked_for_early() -> None:
+    """Operands, and results that cannot all lie where operands do, of sizes that leave the nearest cache."""
+    plus = _instruction("a + b", [("in", 0), ("in", 1)], dtypes.float32)
+    twice = _instruction("a + a", [("t", 0)], dtypes.float32)
+    for rows, asked in ((16, []), (1024, ["gr_fetch(gr_e1 +", "gr_fetch_to(gr_y1 +"])):
+        spec_ = Spec((rows, 256), dtypes.float32)
+        group = Group((plus, twice), (None, None), "test", extra=(0,))
+        text = epilogue_text(group, 0, [spec_, spec_], [spec_, spec_], 16)
+        found = [line for line in text.splitlines() if "GR_EPI_FETCH" in line]
+        assert [a for line in found for a in asked if a in line] == asked and bool(found) == bool(asked)
+        assert not any("gr_fetch_to(GR_OUT" in line for line in found), "that lies where the operand does"
 
 
 def test_what_takes_no_epilogue() -> None:
