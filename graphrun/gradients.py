@@ -24,8 +24,9 @@ from graphrun.ops.array import ones_like, shape, zeros_like
 from graphrun.ops.indexed_slices import IndexedSlices, joined
 from graphrun.ops.math import add_n
 from graphrun.ops.reduce import sum_to_shape
+from graphrun.ops.reshape import reshape
 from graphrun.ops.state import Variable
-from graphrun.shapes import format_shape, is_compatible, is_static
+from graphrun.shapes import Shape, format_shape, is_compatible, is_static
 
 # Operations whose result is their first input: rows stay rows on the way back.
 _PASSES_ROWS = {"identity", "read_variable", "initialized_value", "placeholder_with_default"}
@@ -65,7 +66,8 @@ def gradients(
     ys, xs : tensor, variable or list of them
         `xs` may lie anywhere in the graph, not only at its inputs.
     grad_ys : tensor or list of tensors, optional
-        The gradients that `ys` start with; ones by default.  Entries may be None.
+        The gradients that `ys` start with; ones by default.  Entries may be None.  They have the shapes of
+        `ys`, but for axes of length 1, which TensorFlow's programs may have too many of.
     name : str
         Name scope of the new operations.
     stop_gradients : tensor or list of tensors, optional
@@ -148,6 +150,9 @@ def _seeds(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
             continue
         seed = convert_to_tensor(g, y.dtype)
         if not is_compatible(seed._shape, y._shape):
+            if _differ_by_ones(seed._shape, y._shape):
+                seeds.append(reshape(seed, y._shape))
+                continue
             raise ShapeError(
                 message(
                     f"the gradient given for '{y.name}' has another shape",
@@ -159,6 +164,17 @@ def _seeds(ys: list[Tensor], grad_ys: Any) -> list[Tensor]:
             )
         seeds.append(seed)
     return seeds
+
+
+def _differ_by_ones(a: Shape | None, b: Shape | None) -> bool:
+    """Whether two known shapes are the same without their axes of length 1.
+
+    A program that computes with what `gradients` returns as if the list were a tensor has `[1, ...]`, and
+    `grad_ys` made of it; TensorFlow lets it pass where the last operation of y is a reshape.
+    """
+    if a is None or b is None or None in a or None in b:
+        return False
+    return [n for n in a if n != 1] == [n for n in b if n != 1]
 
 
 def _between(ys: list[Tensor], xs: list[Tensor], stops: set[Tensor]) -> set[Operation]:

@@ -73,6 +73,15 @@ def test_grad_ys(sess: gr.Session) -> None:
     np.testing.assert_array_equal(sess.run(gr.gradients([y, z], x, [np.zeros(3, F32), None])[0]), [2, 2, 2])
 
 
+def test_grad_ys_may_have_other_axes_of_length_1(sess: gr.Session) -> None:
+    # A list of gradients that a program computes with as if it were a tensor.
+    x = gr.constant([[1.0, 2.0], [3.0, 4.0]])
+    y = gr.reshape(x * x, [2, 2])
+    rows = gr.gradients(y, x) - gr.constant([[1.0], [2.0]])
+    assert rows.shape.as_list() == [1, 2, 2]
+    np.testing.assert_array_equal(sess.run(gr.gradients(y, x, rows)[0]), [[2, 12], [24, 48]])
+
+
 def test_stop_gradients_give_partial_derivatives(sess: gr.Session) -> None:
     a = gr.constant(0.0)
     b = 2.0 * a

@@ -127,7 +127,9 @@ def purified(
         for region, mine in zip(regions, saved, strict=True)
     ]
     keys = list(dict.fromkeys(k for p in programs for k in (*p.states, *p.updates)))
-    written = list(dict.fromkeys(k for p in programs for k in p.updates))
+    # In the order of `keys`: in that order `_states_as_feeds` appends what a program writes to its results.
+    updated = {k for p in programs for k in p.updates}
+    written = [k for k in keys if k in updated]
     specs: dict[StateKey, Spec] = {}
     for p in programs:
         specs.update({k: v[0].specs[v[1]] for k, v in p.updates.items()})
