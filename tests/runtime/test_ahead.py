@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import queue
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
@@ -41,7 +44,16 @@ class FakeProcess:
 
     def tasks(self):
         """What it was told, without the warm-up."""
-        return [ahead.json.loads(line) for line in self.stdin.getvalue().splitlines()][1:]
+        told = [ahead.json.loads(line) for line in self.stdin.getvalue().splitlines()]
+        return [task for task in told if "gr_warm_up" not in task.get("source", "")]
+
+
+def settle(compiler):
+    """Wait until all has been written."""
+    until = time.monotonic() + 60
+    while not all(helper.is_told for helper in compiler._helpers):
+        assert time.monotonic() < until
+        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -59,7 +71,9 @@ def processes(monkeypatch):
 
 def test_parts_are_worked_from_their_ends(processes):
     launches = [(f"k{n}", [], (1,), (1,)) for n in range(8)]
-    ahead.CompileAhead(0, 0).compile("source", ["-O"], {}, launches)
+    compiler = ahead.CompileAhead(0, 0)
+    compiler.compile("source", ["-O"], {}, launches)
+    settle(compiler)
     orders = ["".join(name[1] for name, _, _ in p.tasks()[0]["launches"]) for p in processes]
     assert orders == ["32107654", "54321076", "76543210"]
     assert processes[0].tasks()[0]["options"] == ["-O"]
@@ -68,7 +82,9 @@ def test_parts_are_worked_from_their_ends(processes):
 def test_a_kernel_is_compiled_once_for_a_local_size(processes):
     launches = [FILL, COPY, FILL, (*FILL[:2], (9,), (3,)), (*FILL[:2], (9,), None),
                 (*COPY[:2], (70000, 1), (1, 1)), (*COPY[:2], (0, 1), (1, 1))]  # fmt: skip
-    ahead.CompileAhead(0, 0).compile(SOURCE, (), {0: 4, 3: 64}, launches)
+    compiler = ahead.CompileAhead(0, 0)
+    compiler.compile(SOURCE, (), {0: 4, 3: 64}, launches)
+    settle(compiler)
     task = processes[-1].tasks()[0]
     assert [(name, local) for name, _, local in task["launches"]] == [
         ("fill", [3]),
@@ -83,6 +99,7 @@ def test_processes_are_started_once_and_again_when_they_have_ended(processes):
     compiler.start()
     compiler.start()
     assert len(processes) == 3
+    settle(compiler)
     warm_up = ahead.json.loads(processes[0].stdin.getvalue())
     assert warm_up["device"] == [1, 2] and "gr_warm_up" in warm_up["source"]
     for process in processes:
@@ -90,13 +107,16 @@ def test_processes_are_started_once_and_again_when_they_have_ended(processes):
     compiler.compile(SOURCE, (), {}, [])
     assert len(processes) == 6
     compiler.stop()
+    settle(compiler)
     assert processes[-1].tasks()[-1] == {}
 
 
 def test_the_process_of_the_probe_is_taken_over(processes, monkeypatch):
     staying = FakeProcess([])
     monkeypatch.setattr(ahead.prober, "take_over", lambda: staying)
-    ahead.CompileAhead(0, 1).compile(SOURCE, (), {}, [FILL])
+    compiler = ahead.CompileAhead(0, 1)
+    compiler.compile(SOURCE, (), {}, [FILL])
+    settle(compiler)
     assert len(processes) == 2, "one of three was there"
     (told,) = [ahead.json.loads(line) for line in staying.stdin.getvalue().splitlines()]
     assert told["device"] == [0, 1] and told["source"] == SOURCE
@@ -105,12 +125,53 @@ def test_the_process_of_the_probe_is_taken_over(processes, monkeypatch):
 def test_the_same_is_asked_once_until_it_is_stopped(processes):
     compiler = ahead.CompileAhead(0, 0)
     launches = [("fill", [("float32", float("nan"))], (8,), (2,))]
-    compiler.compile(SOURCE, (), {}, launches)
-    compiler.compile(SOURCE, (), {}, launches)
+    for _ in range(2):
+        compiler.compile(SOURCE, (), {}, launches)
+        settle(compiler)
     assert len(processes[0].tasks()) == 1
     compiler.stop()
+    settle(compiler)
     compiler.compile(SOURCE, (), {}, launches)
+    settle(compiler)
     assert [bool(task) for task in processes[0].tasks()] == [True, False, True]
+
+
+def test_the_same_is_asked_again_where_a_process_has_died(processes):
+    compiler = ahead.CompileAhead(0, 0)
+    compiler.compile(SOURCE, (), {}, [FILL])
+    for process in processes:
+        process.kill()
+    compiler.compile(SOURCE, (), {}, [FILL])
+    settle(compiler)
+    assert [len(process.tasks()) for process in processes[3:]] == [1, 1, 1]
+
+
+def test_nobody_waits_for_a_process_that_does_not_read(processes):
+    class Stuck(io.StringIO):
+        """A pipe that is full."""
+
+        def __init__(self):
+            super().__init__()
+            self.begun, self.drained = threading.Event(), threading.Event()
+
+        def write(self, text):
+            self.begun.set()
+            assert self.drained.wait(60)
+            return super().write(text)
+
+    compiler = ahead.CompileAhead(0, 0)
+    compiler.start()
+    settle(compiler)
+    process = processes[0]
+    process.stdin = Stuck()
+    compiler.compile("first", (), {}, [FILL])
+    assert process.stdin.begun.wait(60)
+    compiler.stop()
+    compiler.compile("second", (), {}, [FILL])
+    compiler.compile("third", (), {}, [FILL])
+    process.stdin.drained.set()
+    settle(compiler)
+    assert [task["source"] for task in process.tasks()] == ["first", "third"], "the latest alone is wanted"
 
 
 def test_processes_that_are_gone_hurt_nobody(processes):
@@ -120,6 +181,15 @@ def test_processes_that_are_gone_hurt_nobody(processes):
         process.stdin.close()
     compiler.compile(SOURCE, (), {}, [FILL])
     compiler.stop()
+    settle(compiler)
+
+
+def test_a_process_that_has_ended_is_not_taken_over(monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, text=True)
+    ended.wait()
+    ended.stdin.close()
+    monkeypatch.setattr(prober, "_staying", [ended])
+    assert prober.take_over() is None and prober._staying == []
 
 
 def test_no_process_can_be_started(monkeypatch):
@@ -177,7 +247,7 @@ def test_the_process_compiles_for_this_one(opened, monkeypatch, tmp_path):
     monkeypatch.setattr(ahead, "process_count", lambda: 1)
     compiler = ahead.CompileAhead(report.platform_index, report.device_index)
     compiler.compile(SOURCE, (), {0: 64, 3: 64}, [FILL, COPY])
-    (process,) = compiler._processes
+    (process,) = [helper.process for helper in compiler._helpers]
     until = time.monotonic() + 60
     while not {p.stem for p in tmp_path.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
         assert process.poll() is None and time.monotonic() < until
@@ -198,13 +268,27 @@ def test_a_probe_stays_to_compile(opened, monkeypatch, tmp_path):
     (staying,) = prober._staying
     compiler = ahead.CompileAhead(report.platform_index, report.device_index)
     compiler.compile(SOURCE, (), {0: 64, 3: 64}, [FILL, COPY])
-    assert compiler._processes == [staying] and prober.take_over() is None
+    assert [helper.process for helper in compiler._helpers] == [staying] and prober.take_over() is None
     until = time.monotonic() + 60
     while not {p.stem for p in tmp_path.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
         assert staying.poll() is None and time.monotonic() < until
         time.sleep(0.05)
     staying.stdin.close()  # as when this process ends
     assert staying.wait(timeout=30) == 0
+
+
+@pytest.mark.opencl
+def test_a_probe_that_stays_lets_go_of_its_pipes(opened):
+    report = opened[-1]
+    threads = threading.active_count()
+    prober.probe(only=[f"{report.platform_index}.{report.device_index}"], stay=True)
+    staying = prober.take_over()
+    until = time.monotonic() + 60
+    while threading.active_count() > threads or not (staying.stdout.closed and staying.stderr.closed):
+        assert staying.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
+    prober.end(staying)
+    assert staying.stdin.closed
 
 
 # -- a plan's first run -----------------------------------------------------------------------------

@@ -36,12 +36,59 @@ def process_count() -> int:
     return min(_MOST_PROCESSES, cores - 1) if prober.can_run() else 0
 
 
+class _Helper:
+    """A process, and the latest line that it is told: it may not read, and nobody waits until it does."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lock = threading.Lock()
+        self._next: str | None = None
+        self._writing = False
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether nothing is left to be written."""
+        with self._lock:
+            return not self._writing
+
+    def tell(self, line: str) -> None:
+        """Write a line from a thread of its own: a pipe takes 64 KiB, and a program can be larger."""
+        with self._lock:
+            self._next = line  # of the lines that were not begun, only the latest is still wanted
+            if self._writing:
+                return
+            self._writing = True
+        try:
+            threading.Thread(target=self._write, daemon=True).start()
+        except RuntimeError:  # there are too many, or Python is about to end
+            with self._lock:
+                self._writing = False
+
+    def _write(self) -> None:
+        assert self.process.stdin is not None
+        while True:
+            with self._lock:
+                line, self._next = self._next, None
+                if line is None:
+                    self._writing = False
+                    return
+            try:
+                self.process.stdin.write(line)
+                self.process.stdin.flush()
+            except (OSError, ValueError):  # it has ended
+                pass
+
+
 class CompileAhead:
     """The processes that compile for one device; none until `start` or `compile`."""
 
     def __init__(self, platform_index: int, device_index: int) -> None:
         self._device = [platform_index, device_index]
-        self._processes: list[subprocess.Popen[str]] = []
+        self._helpers: list[_Helper] = []
         self._asked = ""  # what they are at
         self._lock = threading.Lock()
 
@@ -51,15 +98,14 @@ class CompileAhead:
             self._start()
 
     def _start(self) -> None:
-        self._processes = [p for p in self._processes if p.poll() is None]
-        if self._processes:
+        self._helpers = [h for h in self._helpers if h.lives]
+        if self._helpers:
             return
         count = process_count()
         staying = prober.take_over() if count else None
         if staying is not None:  # it has loaded a compiler
-            atexit.register(_end, staying)
-            self._processes.append(staying)
-        while len(self._processes) < count:
+            self._helpers.append(_Helper(staying))
+        while len(self._helpers) < count:
             try:
                 process = subprocess.Popen(
                     prober.script("ahead_process"), env=prober.environment(),
@@ -68,9 +114,9 @@ class CompileAhead:
                 )  # fmt: skip
             except OSError:
                 return
-            atexit.register(_end, process)
-            self._processes.append(process)
-            self._tell(process, {
+            atexit.register(prober.end, process)
+            self._helpers.append(_Helper(process))
+            self._tell(self._helpers[-1], {
                 "source": _WARM_UP, "options": [], "buffers": {"0": 4},
                 "launches": [["gr_warm_up", [["buffer", 0]], [1]]],
             })  # fmt: skip
@@ -97,17 +143,17 @@ class CompileAhead:
         wanted = list(distinct.values())
         asked = json.dumps([source, list(options), wanted])  # as text: a NaN is equal to itself
         with self._lock:
-            if asked == self._asked:
+            if asked == self._asked and all(h.lives for h in self._helpers):
                 return
             self._start()
             self._asked = asked
-            count = len(self._processes)
-            for k, process in enumerate(self._processes):
+            count = len(self._helpers)
+            for k, helper in enumerate(self._helpers):
                 # Each begins at the end of a part of its own and works towards the start, as this process
                 # works towards the end: two that meet have nothing left to compile twice.
                 end = len(wanted) * (k + 2) // (count + 1)
                 part = wanted[:end][::-1] + wanted[end:][::-1]
-                self._tell(process, {
+                self._tell(helper, {
                     "source": source, "options": list(options), "buffers": buffers, "launches": part,
                 })  # fmt: skip
 
@@ -115,25 +161,8 @@ class CompileAhead:
         """Let the processes end what they are at; they wait for more."""
         with self._lock:
             self._asked = ""
-            for process in self._processes:
-                self._tell(process, {})
+            for helper in self._helpers:
+                self._tell(helper, {})
 
-    def _tell(self, process: subprocess.Popen[str], task: dict[str, Any]) -> None:
-        assert process.stdin is not None
-        if task:
-            task = {"device": self._device, **task}
-        try:
-            process.stdin.write(json.dumps(task) + "\n")
-            process.stdin.flush()
-        except (OSError, ValueError):  # it has ended
-            pass
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait()
-    if process.stdin is not None:
-        try:
-            process.stdin.close()
-        except OSError:
-            pass
+    def _tell(self, helper: _Helper, task: dict[str, Any]) -> None:
+        helper.tell(json.dumps({"device": self._device, **task} if task else {}) + "\n")

@@ -24,9 +24,11 @@ Tasks = queue.SimpleQueue[dict[str, Any]]
 
 
 def _read(tasks: Tasks) -> None:
-    for line in sys.stdin:
-        tasks.put(json.loads(line))
-    os._exit(0)  # whoever wants these kernels is gone; the compiler cannot be interrupted otherwise
+    try:
+        for line in sys.stdin:
+            tasks.put(json.loads(line))
+    finally:
+        os._exit(0)  # whoever wants these kernels is gone; the compiler cannot be interrupted otherwise
 
 
 def compile_task(cl: Any, context: Any, queue_: Any, task: dict[str, Any], tasks: Tasks) -> int:

@@ -8,6 +8,7 @@ flushes it, so that the parent knows how far it came.  It imports nothing of gra
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -273,13 +274,21 @@ def main(arguments: list[str]) -> int:
             if not only or place in only:
                 _say(event="begin", place=place)
                 _say(event="verdict", place=place, **prove(device))
-    _say(event="end")
+    more = Path(__file__).with_name("ahead_process.py")  # not there where this comes from an archive
+    stays = "--stay" in arguments and more.exists()
     # Some drivers crash while a process ends; what was asked for is known by now.
-    sys.stdout.flush()
-    more = Path(__file__).with_name("ahead_process.py")
-    if "--stay" in arguments and more.exists():
+    _say(event="end", stays=stays)
+    if stays:
+        _say_no_more()
         runpy.run_path(str(more))["serve"]()
     return 0
+
+
+def _say_no_more() -> None:
+    """Let go of the pipes to the parent, which reads them to their end; drivers may print on."""
+    with open(os.devnull, "wb") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -38,14 +39,30 @@ _staying: list[subprocess.Popen[str]] = []
 def take_over() -> subprocess.Popen[str] | None:
     """The process of a probe that has stayed to compile kernels (see `ahead_process`), or None."""
     with _lock:
-        return _staying.pop() if _staying else None
+        process = _staying.pop() if _staying else None
+    # It has ended by itself if it was not wanted for long, and is another process's in one that was forked.
+    return process if process is not None and process.poll() is None else None
 
 
 def _keep(process: subprocess.Popen[str]) -> None:
+    atexit.register(end, process)
     with _lock:
         _staying.append(process)
-        while len(_staying) > 1:
-            _staying.pop(0).kill()
+        left = _staying[:-1]
+        del _staying[:-1]
+    for other in left:
+        end(other)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a process, whatever it is at, and let go of what it would have read."""
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:  # what was written last had not been read
+            pass
 
 
 def can_run() -> bool:
@@ -113,11 +130,11 @@ def _run_once(
     errors: list[str] = []
     readers = [
         threading.Thread(target=_read_lines, args=(process, lines), daemon=True),
-        threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True),
+        threading.Thread(target=_read_errors, args=(process, errors), daemon=True),
     ]
     for reader in readers:
         reader.start()
-    listed, begun, ended, hung = False, "", False, False
+    listed, begun, ended, stays, hung = False, "", False, False, False
     while True:
         try:
             line = lines.get(timeout=TIMEOUT_S)
@@ -144,15 +161,17 @@ def _run_once(
             begun = ""
             outcome.verdicts[event.pop("place")] = event
         elif kind == "end":
-            ended = True
+            ended, stays = True, bool(event.get("stays"))
             break
-    if ended and stay and process.poll() is None:
+    if stays and process.poll() is None:
         _keep(process)
         return listed, "", ""
     if hung or ended:
         # After the end only a driver's own shutdown is left, which takes time and may hang.
         process.kill()
     code = process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
     if ended:
         return listed, "", ""
     if hung:
@@ -162,9 +181,17 @@ def _run_once(
 
 
 def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
-    for line in process.stdout or ():
-        lines.put(line)
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
     lines.put(None)
+
+
+def _read_errors(process: subprocess.Popen[str], errors: list[str]) -> None:
+    assert process.stderr is not None
+    with process.stderr:
+        errors.extend(process.stderr)
 
 
 def _death(code: int, errors: list[str]) -> str:
