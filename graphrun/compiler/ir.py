@@ -108,8 +108,17 @@ Value = tuple[Node, int]
 
 
 def attrs_key(attrs: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    """Attributes as a key for equal computations: unlike for Python, 0.0 and -0.0 differ."""
-    return frozenset((k, repr(v) if type(v) is float and v == 0 else v) for k, v in attrs.items())
+    """Attributes as a key for equal computations: 0.0 and -0.0 differ here, and so do 1, 1.0 and True."""
+    return frozenset((k, _exact(v)) for k, v in attrs.items())
+
+
+def _exact(value: Any) -> Any:
+    kind = type(value)
+    if kind is float or kind is bool:
+        return kind, repr(value) if value == 0 else value
+    if kind is tuple and not all(type(v) is int for v in value):
+        return tuple([_exact(v) for v in value])
+    return value
 
 
 def constant_node(array: Any, origin: Operation | None = None) -> Node:

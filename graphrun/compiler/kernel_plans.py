@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from graphrun.compiler.ir import attrs_key
@@ -24,7 +24,9 @@ def kernel_plan(
 
     `readers` says how many share each pack, for kernels that have packs.
     """
-    return _plan(op, tuple(specs), tuple(outs), _Attributes(attrs), capabilities, epilogue, readers)
+    repeatable = not isinstance(op.opencl, Kernel) or op.opencl.repeatable
+    ask: Callable[..., KernelPlan | None] = _plan if repeatable else _plan.__wrapped__
+    return ask(op, tuple(specs), tuple(outs), _Attributes(attrs), capabilities, epilogue, readers)
 
 
 class _Attributes:

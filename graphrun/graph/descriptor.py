@@ -255,6 +255,8 @@ class Kernel:
     `overwrites` names an input whose values output 0 starts with: the compiler puts them there before the
     launches, by letting both lie in one place where nobody needs the input any more.  The launches then
     write what changes, and do not read the input.
+
+    A `plan` that follows from its arguments alone is `repeatable`, and asked once in a process.
     """
 
     family: str  # one self-test each: "gemm", "conv", "pool", ...
@@ -263,6 +265,7 @@ class Kernel:
     epilogue: bool = False
     packs: bool = False
     overwrites: int | None = None
+    repeatable: bool = True
 
 
 Descriptor = Expr | View | Index | Reduce | Kernel

@@ -282,7 +282,8 @@ def custom_op(
         def plan(ins: Any, outs: Any, attrs: Any, device: Capabilities) -> KernelPlan | None:
             return kernel.plan(name, ins, outs, attrs, device)
 
-        descriptor = Kernel(f"custom {name}", plan)
+        # Sizes and scalars come from functions of the user, which may look at anything.
+        descriptor = Kernel(f"custom {name}", plan, repeatable=False)
     opdef = OpDef(
         _unique(name), rules.infer, rules.compute, descriptor, None if gradient is None else rules.backward,
         broadcasts=shape is None, node_name=name, input_names=tuple(_LETTERS),

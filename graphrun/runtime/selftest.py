@@ -284,8 +284,7 @@ def _remembered(entry: Mapping[str, Any], families: Sequence[str]) -> Results | 
         found = {family: (bool(stored[family][0]), str(stored[family][1])) for family in families}
     except (TypeError, IndexError, KeyError):
         return None
-    at_s = entry.get("at_s")
-    recent = isinstance(at_s, int | float) and 0 <= time.time() - at_s < _FAILURE_LIFETIME_S
+    recent = 0 <= time.time() - _time_s(entry) < _FAILURE_LIFETIME_S
     return found if recent or all(ok for ok, _ in found.values()) else None
 
 
@@ -293,8 +292,14 @@ def _remember(entries: Mapping[str, Mapping[str, Any]]) -> None:
     # Another process may write at the same time; a lost verdict is made again.
     everything = {k: v for k, v in cachedir.read_json(_FILE).items() if isinstance(v, dict)}
     everything |= {key: {**entry, "at_s": time.time()} for key, entry in entries.items()}
-    newest = sorted(everything, key=lambda k: float(everything[k].get("at_s") or 0))[-_VERDICTS_KEPT:]
+    newest = sorted(everything, key=lambda k: _time_s(everything[k]))[-_VERDICTS_KEPT:]
     cachedir.write_json(_FILE, {k: everything[k] for k in newest})
+
+
+def _time_s(entry: Mapping[str, Any]) -> float:
+    """When an entry was made, as seconds since 1970; long ago where the file is damaged."""
+    at_s = entry.get("at_s")
+    return float(at_s) if isinstance(at_s, int | float) else 0.0
 
 
 if __name__ == "__main__":

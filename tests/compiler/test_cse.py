@@ -57,6 +57,18 @@ def test_signs_of_zero_in_attributes() -> None:
     assert len(set(program.fetches)) == 2
 
 
+def test_kinds_of_numbers_in_attributes() -> None:
+    """1 == 1.0 == True for Python, and half of them is 0, 0.5 and 0 again, of a bool."""
+    x = _placeholder()
+    halved = gr.custom_op("halved", numpy=lambda x, by: x * repr(by[1]).count("."), attrs={"by": (2, 1)})
+    different = [(2, 1), (2, 1.0), (2, True), (2, 0.0), (2, -0.0), (2, False), (2, 0)]
+    program = cse(specialized([halved(x, by=by) for by in different * 2], {x: (3,)}))
+    assert len(set(program.fetches)) == len(different)
+    leaky = gr.custom_op("leaky", numpy=lambda x, by: x * by, attrs={"by": 1})
+    program = cse(specialized([leaky(x, by=by) for by in (1, 1.0, True, 1)], {x: (3,)}))
+    assert len(set(program.fetches)) == 3
+
+
 def test_several_outputs() -> None:
     x = gr.placeholder(gr.float32, (4,))
     a, b = gr.split(x, 2)

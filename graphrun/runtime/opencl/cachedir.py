@@ -106,7 +106,7 @@ def read_json(name: str) -> dict[str, Any]:
     data = read_bytes(name)
     try:
         value = json.loads(data) if data else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
