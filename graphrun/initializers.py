@@ -109,12 +109,12 @@ class constant(Initializer):  # noqa: N801
 
 
 class random_uniform(Initializer):  # noqa: N801
-    """Uniform in [minval, maxval)."""
+    """Uniform in [minval, maxval); `maxval` is 1 unless given, and has to be given for integers."""
 
     _arguments = ("minval", "maxval", "seed", "dtype")
 
     def __init__(
-        self, minval: Any = -0.05, maxval: Any = 0.05, seed: int | None = None, dtype: Any = float32
+        self, minval: Any = 0, maxval: Any = None, seed: int | None = None, dtype: Any = float32
     ) -> None:
         self.minval, self.maxval, self.seed, self.dtype = minval, maxval, seed, as_dtype(dtype)
 
@@ -355,8 +355,9 @@ _NAMED: dict[str, Callable[[], Any]] = {
     "he_normal": he_normal, "he_uniform": he_uniform, "identity": identity, "lecun_normal": lecun_normal,
     "lecun_uniform": lecun_uniform, "normal": lambda: random_normal(stddev=0.05), "ones": ones,
     "orthogonal": orthogonal, "random_normal": lambda: random_normal(stddev=0.05),
-    "random_uniform": random_uniform, "truncated_normal": lambda: truncated_normal(stddev=0.05),
-    "uniform": random_uniform, "variance_scaling": variance_scaling, "zeros": zeros,
+    "random_uniform": lambda: random_uniform(-0.05, 0.05),
+    "truncated_normal": lambda: truncated_normal(stddev=0.05),
+    "uniform": lambda: random_uniform(-0.05, 0.05), "variance_scaling": variance_scaling, "zeros": zeros,
 }  # fmt: skip
 _CLASS_NAMES = {"".join(part.title() for part in name.split("_")): name for name in _NAMED}
 

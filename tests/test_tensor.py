@@ -221,6 +221,9 @@ def test_lists_of_tensors_are_stacked(sess: gr.Session) -> None:
     assert t.shape == (3, 2)
     np.testing.assert_array_equal(sess.run(t), [[1, 2], [3, 4], [5, 6]])
     np.testing.assert_array_equal(sess.run(gr.reduce_sum([x[0], 10.0, gr.Variable(5.0).initial_value])), 16)
+    # With a dtype, tensors in the list are cast, which a tensor alone is not.
+    mixed = gr.convert_to_tensor([[gr.shape(x)[0], 7], [gr.constant(3, gr.int64), 1]], gr.int64)
+    assert mixed.dtype is gr.int64 and sess.run(mixed).tolist() == [[2, 7], [3, 1]]
 
 
 # -- shapes ------------------------------------------------------------------------------------

@@ -169,7 +169,8 @@ def test_scopes_are_of_their_graph_and_thread() -> None:
         (gr.glorot_uniform_initializer(), np.sqrt(2 / 100)),
         (gr.glorot_normal_initializer(), np.sqrt(2 / 100)),
         (gr.initializers.he_normal(), np.sqrt(2 / 60)), (gr.initializers.lecun_uniform(), np.sqrt(1 / 60)),
-        (gr.random_uniform_initializer(-3, 3), np.sqrt(3)), (gr.random_normal_initializer(0, 0.2), 0.2),
+        (gr.random_uniform_initializer(-3, 3), np.sqrt(3)),
+        (gr.random_uniform_initializer(), np.sqrt(1 / 12)), (gr.random_normal_initializer(0, 0.2), 0.2),
         (gr.truncated_normal_initializer(0, 1.0), 0.8796),
     ],
 )  # fmt: skip

@@ -67,7 +67,7 @@ def as_array(value: Any, dtype: DType | None = None, what: str = "a tensor") -> 
     if dtype is None and isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         return np.asarray(array, as_dtype(array.dtype).numpy)
-    if isinstance(value, list | tuple) and _holds_tensor(value):
+    if isinstance(value, list | tuple) and holds_tensor(value):
         raise DTypeError(
             message(
                 f"{_short(value)} cannot become {what}: it holds a tensor",
@@ -197,10 +197,10 @@ def convert_to_tensor(
         return value
     if isinstance(value, Operation):
         raise DTypeError(message(f"operation '{value.name}' has no value, so it cannot be an input"))
-    if isinstance(value, list | tuple) and _holds_tensor(value):
+    if isinstance(value, list | tuple) and holds_tensor(value):
         like = None if wanted is not None else next((v for v in value if isinstance(v, Tensor)), None)
         if like is None:
-            items = [convert_to_tensor(v, _common_dtype(value, wanted)) for v in value]
+            items = [_item(v, _common_dtype(value, wanted), wanted is not None) for v in value]
         else:
             items = [converted_like(v, like, "stack", name or "stack") for v in value]
         return apply(get_op("stack"), items, {"axis": 0}, name)
@@ -214,9 +214,17 @@ def convert_to_tensor(
     return make_constant(as_array(value, wanted), target, name)
 
 
-def _holds_tensor(value: Any) -> bool:
+def _item(value: Any, dtype: DType | None, demanded: bool) -> Tensor:
+    """An entry of a list that becomes a tensor; where a dtype is demanded, a tensor is cast."""
+    if not demanded or not holds_tensor(value) or isinstance(value, list | tuple):
+        return convert_to_tensor(value, dtype)
+    tensor = convert_to_tensor(value)
+    return tensor if tensor.dtype is dtype else apply(get_op("cast"), (tensor,), {"dtype": dtype})
+
+
+def holds_tensor(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return any(_holds_tensor(v) for v in value)
+        return any(holds_tensor(v) for v in value)
     return isinstance(value, Tensor) or any(isinstance(value, kind) for kind, _ in _converters)
 
 
@@ -263,7 +271,7 @@ def _unlike(fault: DTypeError, value: Any, like: Tensor, opdef: str, name: str) 
     scope = like.op.graph.get_name_scope()
     label = f"{opdef} '{scope}/{name}'" if scope else f"{opdef} '{name}'"
     what, *rest = str(fault).split("\n  ")
-    if isinstance(value, Tensor) or _holds_tensor(value):
+    if isinstance(value, Tensor) or holds_tensor(value):
         return DTypeError("\n  ".join([f"{label}: {what}" if opdef else what, *rest]))
     is_number = rest[-1:] == [_ANOTHER_DTYPE]
     if is_number:
@@ -295,7 +303,7 @@ def convert_operands(values: Sequence[Any], opdef: str = "", name: str = "") -> 
     for i, v in enumerate(values):
         if isinstance(v, Tensor):
             tensors[i] = v
-        elif _holds_tensor(v):
+        elif holds_tensor(v):
             tensors[i] = convert_to_tensor(v)
         else:
             continue
@@ -387,7 +395,7 @@ def apply(
         rule_attrs = dict(attrs)
         for key in opdef.value_attrs:
             value = attrs.get(key)
-            if not _holds_tensor(value):
+            if not holds_tensor(value):
                 continue
             tensor = convert_to_tensor(value)
             if not tensor.dtype.is_integer:

@@ -166,7 +166,9 @@ expand_dims_op = register(
 
 
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
-    """Insert a dimension of 1 at `axis` (-1: behind the last); `dim` is the older name.
+    """Insert a dimension of 1 at `axis` (-1: behind the last), which may be a list of one number.
+
+    `dim` is the older name.
 
     Examples
     --------
@@ -175,6 +177,8 @@ def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any 
     [2, 3, 1]
     """
     wanted = axis if axis is not None else dim
+    if isinstance(wanted, list | tuple) and len(wanted) == 1:
+        wanted = wanted[0]
     return apply(
         expand_dims_op, (convert_to_tensor(input),), {"axis": one_int(wanted, "expand_dims", "axis")}, name
     )

@@ -10,7 +10,7 @@ import numpy as np
 from graphrun import dtypes
 from graphrun.dtypes import DType, as_dtype
 from graphrun.errors import DTypeError, ShapeError, message
-from graphrun.graph.apply import constant_value, convert_to_tensor
+from graphrun.graph.apply import constant_value, convert_to_tensor, holds_tensor
 from graphrun.graph.default import session_for
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.site import user_site
@@ -153,7 +153,7 @@ class SparseTensor:
 
 def _whole(value: Any, what: str, graph: Any = None) -> Tensor:
     """`value` as an int64 tensor."""
-    if not isinstance(value, Tensor) and not hasattr(value, "_as_graph_element"):
+    if not holds_tensor(value):
         array = np.asarray(value)
         if array.size == 0:
             array = array.reshape((0, 0) if what == "indices" and array.ndim < 2 else array.shape)

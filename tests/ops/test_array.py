@@ -147,7 +147,7 @@ def test_names_are_tensorflows(graph: Any) -> None:
 
 def test_older_names_of_arguments() -> None:
     x = unknown(2, 1, 6)
-    assert dims(gr.expand_dims(x, dim=0)) == [1, 2, 1, 6]
+    assert dims(gr.expand_dims(x, dim=0)) == dims(gr.expand_dims(x, [0])) == [1, 2, 1, 6]
     assert dims(gr.squeeze(x, squeeze_dims=[1])) == [2, 6]
     assert dims(gr.concat(values=[x, x], concat_dim=2)) == [2, 1, 12]
     assert len(gr.split(value=x, split_dim=2, num_split=3)) == 3

@@ -44,6 +44,13 @@ def test_a_fetched_one_is_a_value(sess: gr.Session) -> None:
     assert isinstance(constant().eval(session=sess), gr.SparseTensorValue)
 
 
+def test_indices_and_the_shape_may_be_lists_with_tensors(sess: gr.Session) -> None:
+    n, m = gr.placeholder(gr.int32, ()), gr.placeholder(gr.int64, ())
+    x = gr.SparseTensor([[0, n], [1, 0]], [3.0, 4.0], [m, 3])
+    dense = [[0, 0, 3], [4, 0, 0], [0, 0, 0]]
+    assert sess.run(gr.sparse_tensor_to_dense(x), {n: 2, m: 3}).tolist() == dense
+
+
 @pytest.mark.parametrize("shape", [None, (None, 3), (2, 3)])
 def test_a_placeholder_is_fed_whole(sess: gr.Session, shape: tuple[int | None, ...] | None) -> None:
     x = gr.sparse_placeholder(gr.float32, shape, name="x")

@@ -172,6 +172,9 @@ ARRAYS = [
     row("convert_to_tensor", MATRIX, call=lambda tf, x: [
         tf.convert_to_tensor(x), tf.convert_to_tensor([1, 2.5]), tf.convert_to_tensor(3, tf.int64, "n"),
         tf.convert_to_tensor([x, x * 2.0], name="joined")]),
+    row("convert_to_tensor", MATRIX, call=lambda tf, x: [
+        tf.convert_to_tensor([[tf.shape(x)[0], 7], [tf.size(x, out_type=tf.int64), 1]], tf.int64, "cast"),
+        tf.convert_to_tensor([tf.shape(x)[1], x[0, 0], 0.5], tf.float64, "floats")]),
     row("placeholder", MATRIX, call=lambda tf, x: [
         tf.placeholder_with_default(tf.placeholder(k, s, n).shape.as_list(), [2])
         for k, s, n in ((tf.float32, [2, 3], None), (tf.int32, (4, 5), "named"))]),
@@ -179,7 +182,8 @@ ARRAYS = [
     row("zeros_like", CUBE, gradient=False), row("ones_like", CUBE, gradient=False),
     row("reshape", MATRIX, call=lambda tf, x: tf.reshape(x, [2, -1])),
     row("transpose", CUBE), attrs("transpose", CUBE, perm=[1, 0, 2]), row("matrix_transpose", CUBE),
-    attrs("expand_dims", MATRIX, axis=1), attrs("squeeze", floats(3, 1, 2), axis=[1]),
+    attrs("expand_dims", MATRIX, axis=1), attrs("expand_dims", MATRIX, axis=[-1]),
+    attrs("squeeze", floats(3, 1, 2), axis=[1]),
     row("concat", MATRIX, floats(3, 2), call=lambda tf, a, b: tf.concat([a, b], 1)),
     row("stack", MATRIX, floats(3, 4), call=lambda tf, a, b: tf.stack([a, b], 1)),
     row("unstack", MATRIX, call=lambda tf, a: tf.unstack(a, axis=1)),

@@ -115,6 +115,8 @@ RANDOM: dict[str, Callable[[Any], Any]] = {
             ("ones_initializer", lambda lib: lib.ones_initializer()),
             ("random_normal_initializer", lambda lib: lib.random_normal_initializer(1.0, 0.5)),
             ("random_uniform_initializer", lambda lib: lib.random_uniform_initializer(-0.5, 2.0)),
+            ("random_uniform_defaults", lambda lib: lib.random_uniform_initializer()),
+            ("random_uniform_minval", lambda lib: lib.random_uniform_initializer(-3)),
             ("truncated_normal_initializer", lambda lib: lib.truncated_normal_initializer(stddev=0.3)),
             ("glorot_uniform_initializer", lambda lib: lib.glorot_uniform_initializer()),
             ("glorot_normal_initializer", lambda lib: lib.glorot_normal_initializer()),
