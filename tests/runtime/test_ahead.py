@@ -201,6 +201,7 @@ def test_no_process_can_be_started(monkeypatch):
 
 
 def test_process_count(monkeypatch):
+    monkeypatch.delenv("GRAPHRUN_COMPILE_AHEAD", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(2)), raising=False)
     assert ahead.process_count() == 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
