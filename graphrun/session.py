@@ -529,7 +529,7 @@ class Session(NotPickled):
             entry.watched(None)
             new = moved(lambda device: self._compiled(handler, tensors, arrays, Found(), device), watch)
             if new is not None and not new.stage.is_first:
-                new.watched(Trial(entry, watch.fastest_ns))
+                new.watched(Trial(entry, watch.typical_ns))
                 signature = self._signature(handler, tensors, arrays)
                 remember(self._plans, signature, new, self._max_plans)
         return values

@@ -59,7 +59,7 @@ def selected_devices() -> tuple[str, ...]:
 
 def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # The cores are busy with other tests, and two processes that compile one program do more work than one.
+        # The cores are busy with other tests, and two processes that compile one program work more than one.
         os.environ.setdefault("GRAPHRUN_COMPILE_AHEAD", "0")
     # The first listing loads drivers, with the LLVM of PoCL: before a test loads that of TensorFlow.
     working, problem = _opencl_devices()

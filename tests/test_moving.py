@@ -19,6 +19,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every plan is due after its second run."""
     monkeypatch.delenv("GRAPHRUN_DEVICE", raising=False)
     monkeypatch.setattr(moving, "MIN_RUN_NS", 0.0)
+    monkeypatch.setattr(moving, "WATCHED_NS", 0.0)
     monkeypatch.setattr(moving, "MAX_SHARE", 1e9)
     monkeypatch.setattr(Watch, "__init__", _due_after_two)
 
@@ -28,6 +29,7 @@ def _due_after_two(self: Watch, run_ns: float) -> None:
     self.left = 2
     self.fastest_ns = 1 << 62
     self._spent_ns = 0
+    self._runs = 0
 
 
 @pytest.fixture
@@ -208,3 +210,26 @@ def test_runs_that_take_far_longer_than_expected_are_due_earlier(monkeypatch):
         assert watch.run(run, [1]) == [1]
         assert watch.left == left
     assert watch.fastest_ns == moving.MAX_SPENT_NS // 4
+
+
+def test_a_small_plan_that_takes_far_longer_than_expected_is_due(monkeypatch):
+    """Its runs are compared as they were measured: scattered ones by their mean, others by the least."""
+    now = [0]
+    monkeypatch.setattr(moving.time, "perf_counter_ns", lambda: now[0])
+    for times, typical in (((10, 12), 10), ((1, 19), 10)):
+        watch = moving.Watch(moving.WATCHED_NS)
+        runs = 0
+        while watch.left > 0:
+            taken_ms = times[runs % 2]
+            watch.run(lambda arrays: now.__setitem__(0, now[0] + taken_ms * 1_000_000), [])  # noqa: B023
+            runs += 1
+        assert runs == -(-moving.MAX_SPENT_NS // (sum(times) * 500_000))
+        assert watch.typical_ns == pytest.approx(typical * 1e6, rel=0.01)
+        assert watch.cost_ns == pytest.approx(sum(times) * 5e5, rel=0.01)
+
+
+def test_a_small_plan_that_takes_what_it_should_stays(monkeypatch):
+    watch = moving.Watch(moving.WATCHED_NS)
+    watch._spent_ns, watch._runs = moving.MAX_SPENT_NS, moving.MAX_SPENT_NS // 200_000
+    monkeypatch.setattr(moving, "best_device", lambda: pytest.fail("no device was wanted"))
+    assert moving.moved(lambda device: None, watch) is None
