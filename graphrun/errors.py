@@ -309,6 +309,11 @@ class NotPickled:
         )
 
 
+def counted(count: int, what: str) -> str:
+    """Return ``1 gradient`` or ``2 gradients``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def message(
     what: str,
     *,

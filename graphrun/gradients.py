@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphrun.custom_gradients import users_rule
-from graphrun.errors import GradientError, ShapeError, format_site, message
+from graphrun.errors import GradientError, ShapeError, counted, format_site, message
 from graphrun.graph.apply import apply, convert_to_tensor
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import no_gradient
@@ -298,7 +298,12 @@ def _apply_rule(op: Operation, dys: Sequence[Any], needed: Sequence[bool]) -> Se
     data_inputs = op.inputs[: len(op.inputs) - len(op.value_attrs)]
     if len(found) != len(data_inputs):
         raise GradientError(
-            f"{op.label}: its gradient rule returned {len(found)} gradients for {len(data_inputs)} inputs"
+            message(
+                f"its gradient rule returned {counted(len(found), 'gradient')}",
+                where=op.label,
+                site=op.site,
+                expected=f"{len(data_inputs)}, one for each input; None for one that has no gradient",
+            )
         )
     return [
         None if dx is None else _fit(op, t, dx, i)

@@ -191,7 +191,12 @@ class _Check:
                 return
             direction = [self._direction(x._shape) for x in xs]  # type: ignore[arg-type]
             other = [self._direction(x._shape) for x in xs]  # type: ignore[arg-type]
-            first = self._along(_gradients(loss, xs), direction)
+            grads = _gradients(loss, xs)
+            first = self._along(grads, direction)
+            none = [str(inputs.index(x)) for x, g in zip(xs, grads, strict=True) if g is None]
+            self._note = ""
+            if none:
+                self._note = f"; for input {' and '.join(none)} its gradient rule gives None, a 0 here"
             self._hold(
                 "gradient", session, inputs, wide, direction,
                 lambda feeds: float(session.run(loss, feeds)), first, _DERIVATIVES[0],
@@ -252,7 +257,7 @@ class _Check:
         slope = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
         rtol, atol = limits
         if not abs(value - slope) <= atol + rtol * max(1.0, abs(value), abs(slope)):
-            self.fail(f"{what}: {value}, finite difference {slope}")
+            self.fail(f"{what}: {value}, finite difference {slope}{self._note}")
 
     # -- devices ------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from graphrun.cli.digits import (
 from graphrun.cli.peaks import Peak, measure_peak
 from graphrun.cli.plot import PLOT_ENDINGS, draw, load_figure
 from graphrun.cli.progress import Progress
-from graphrun.cli.report import devices_text, notes_text, training_text, workload_text
+from graphrun.cli.report import busy_text, devices_text, notes_text, training_text, workload_text
 from graphrun.cli.results import Device, Measured, Results, write_json
 from graphrun.cli.timing import alternate, settle
 from graphrun.cli.usage import output_file
@@ -67,6 +67,7 @@ def bench(request: Request) -> int:
     if plot_path is not None:
         load_figure()
     results = Results()
+    busy = busy_text()  # before this keeps the cores busy itself
     workloads = [ARRAY_WORKLOADS[name] for name in request.workloads or WORKLOADS if name in ARRAY_WORKLOADS]
     images: Digits | None = None
     if not request.workloads or "train" in request.workloads:
@@ -82,6 +83,8 @@ def bench(request: Request) -> int:
     with Progress(len(request.devices) + array_steps + train_steps) as progress:
         _measure_devices(results, request.devices, progress)
         progress.write(devices_text(results) + "\n")
+        if busy:
+            progress.write(busy + "\n")
         for workload in workloads:
             for n in sizes[workload.name]:
                 _measure(results, workload, n, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from graphrun.cli.workloads import ArrayWorkload
 
 WIDTH = 92
 _SHORT_S = 1e-4
+# So many programs a core wanted to run before the benchmark began.
+BUSY_SHARE = 0.75
 _RATES = {"gflop_per_s": "GFLOP/s", "gb_per_s": "GB/s"}
 
 
@@ -31,6 +34,19 @@ def devices_text(results: Results) -> str:
         else:
             lines.append(" " * len(start) + "peak: not measured")
     return "\n".join(lines)
+
+
+def busy_text() -> str:
+    """Return a line where other programs keep this machine's cores busy; empty where they do not."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= BUSY_SHARE * cores:
+        return ""
+    return (
+        f"The machine is busy: in the last minute {number(load)} programs wanted to run, on {cores} cores.\n"
+        "What follows may be far from what it can do, and NumPy's products suffer most."
+    )
 
 
 def workload_text(results: Results, workload: ArrayWorkload) -> str:

@@ -56,7 +56,8 @@ def uninitialized(variable: Operation, others: int = 0) -> UninitializedError:
             f"variable '{variable.name}' has no value in this session{more}",
             got=f"it is {format_shape(t._shape)} {t.dtype}",
             site=variable.site,
-            fix="run gr.global_variables_initializer() in this session first",
+            fix="run gr.global_variables_initializer() in this session first, when all variables are made; it"
+            " sets all again, gr.variables_initializer([v]) only those that are named",
         )
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphrun.dtypes import DType, as_dtype
-from graphrun.errors import ExecutionError, GraphError, RuleError, message
+from graphrun.errors import ExecutionError, GraphError, RuleError, counted, message
 from graphrun.graph.apply import apply, convert_operands, convert_to_tensor
 from graphrun.graph.descriptor import Capabilities, Expr, Kernel, KernelPlan, Launch, Spec
 from graphrun.graph.node import Operation, Tensor
@@ -82,7 +82,7 @@ class OpenCLKernel:
         if len(signature.pointers) != len(specs):
             raise GraphError(
                 message(
-                    f"its kernel {signature.entry} has {len(signature.pointers)} pointers",
+                    f"its kernel {signature.entry} has {counted(len(signature.pointers), 'pointer')}",
                     where=f"custom_op '{name}'",
                     expected=f"{len(specs)}: one for each of {len(ins)} inputs and {len(outs)} outputs",
                 )
@@ -99,7 +99,7 @@ class OpenCLKernel:
         if len(scalars) != len(signature.numbers):
             raise GraphError(
                 message(
-                    f"its kernel {signature.entry} takes {len(signature.numbers)} numbers",
+                    f"its kernel {signature.entry} takes {counted(len(signature.numbers), 'number')}",
                     where=f"custom_op '{name}'",
                     got=f"{len(scalars)} scalars",
                     expected="as many as scalars= returns",
@@ -109,9 +109,11 @@ class OpenCLKernel:
         numbers = [(own.get(kind, kind), v) for kind, v in zip(signature.numbers, scalars, strict=True)]
         global_size = self._sizes(self.global_size, "global_size", name, shapes, attrs)
         local_size = self._sizes(self.local_size, "local_size", name, shapes, attrs)
+        # What a compiler says of the text is said of the user's lines.
+        text = f'#line 1 "custom_op {name}"\n{signature.text}\n#line 1 "graphrun"\n'
         launch = Launch(
             "", signature.entry, tuple(own.items()), (*buffers, *numbers), global_size or (1,), local_size,
-            signature.text,
+            text,
         )  # fmt: skip
         return KernelPlan((launch,))
 
@@ -242,7 +244,12 @@ def custom_op(
     if not isinstance(name, str) or not _NAME.match(name) or name in registered_ops():
         taken = "it is an operation of graphrun's" if name in registered_ops() else "it is no name"
         raise GraphError(
-            message(f"{taken}", where=where, site=user_site(), expected="letters, digits and _, as 'my_relu'")
+            message(
+                taken,
+                where=where,
+                site=user_site(),
+                expected="another name: letters, digits and _, as 'my_relu'",
+            )
         )
     if not callable(numpy):
         raise GraphError(

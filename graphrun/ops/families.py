@@ -41,7 +41,7 @@ def require_kind(spec: Spec, kind: str, what: str = "x") -> None:
     if spec.dtype.kind not in KINDS[kind]:
         raise RuleError(
             f"{what} has dtype {spec.dtype}",
-            expected=f"a {_WORDS.get(kind, kind)} dtype",
+            expected=f"{'an' if kind == 'integer' else 'a'} {_WORDS.get(kind, kind)} dtype",
             fix="convert it with gr.cast(x, gr.float32)" if kind in ("floating", "field") else "",
             kind=DTypeError,
         )

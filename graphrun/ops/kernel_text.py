@@ -83,8 +83,11 @@ def parse_kernel(source: str) -> Signature:
             base = " ".join(kind)
             numbers.append(_TYPES.get(base, base))
             params.append(f"{' '.join(words[:-1])} {name}".replace("size_t", "ulong"))
+    # The lines behind keep their numbers.
+    lines = "\n" * source.count("\n", head.start(), brace + 1)
     text = (
-        f"{source[: head.start()]}void GR_NAME({', '.join(params)}) {{ {' '.join(setup)}{source[brace + 1 :]}"
+        f"{source[: head.start()]}void GR_NAME({', '.join(params)}) {{ {' '.join(setup)}{lines}"
+        f"{source[brace + 1 :]}"
     )
     return Signature(head[1], tuple(pointers), tuple(numbers), text)
 

@@ -6,7 +6,7 @@ others must not wait for all of them to be compiled again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import ref
@@ -14,6 +14,7 @@ from weakref import ref
 from graphrun.compiler.launch import program_source
 from graphrun.compiler.plan import Plan
 from graphrun.compiler.steps import LaunchStep
+from graphrun.errors import KernelBuildError
 from graphrun.runtime.plan_function import SCALAR_TYPES
 
 # With less in common a plan gets a program of its own, which later processes find on disk whatever plans
@@ -68,7 +69,10 @@ class KernelSet:
             is_cold = getattr(device, "is_cold", None)
             if is_cold is not None and is_cold(source):  # others begin while this process builds
                 device.compile_ahead(source, *launches_of(plan, name, missing))
-            program = device.build(source)
+            try:
+                program = device.build(source)
+            except KernelBuildError as fault:
+                raise _blamed(fault, plan, name, missing, device) from None
             self._program_of = shared | dict.fromkeys(missing, program)
             if known is not None:
                 self._remember(
@@ -98,6 +102,25 @@ class KernelSet:
     def kernel(self, name: str) -> Any:
         """A kernel whose arguments nobody else sets."""
         return self._program_of[name].kernel(name)
+
+
+def _blamed(
+    fault: KernelBuildError, plan: Plan, name: str, texts: Mapping[str, str], device: Any
+) -> KernelBuildError:
+    """The fault of a program with the operation whose kernel does not compile, and the user's line."""
+    for kernel, text in texts.items():
+        try:
+            if len(texts) > 1:
+                device.build(program_source([text], device.capabilities))
+                continue
+        except KernelBuildError as alone:
+            fault = alone
+        found = [step for step in launches_on(plan, name) if step.kernel == kernel]
+        if not found:
+            break
+        step = found[0]
+        return KernelBuildError(f"{fault}\n  it is the kernel {step.label} of {step.origin}")
+    return fault
 
 
 def _variants(plan: Plan, device: str) -> dict[str, set[Variant]]:

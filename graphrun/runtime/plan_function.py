@@ -241,7 +241,10 @@ class PlanFunction:
                 self._told.setdefault(value.buffer, []).append((kernel, len(args)))
                 buffer = buffer or device.alloc(0)
             args += [buffer, np.uint64(value.offset)]
-        self._names[f"f{number}"] = device.launcher(kernel, args, step.global_size, step.local_size)
+        try:
+            self._names[f"f{number}"] = device.launcher(kernel, args, step.global_size, step.local_size)
+        except DeviceError as fault:
+            raise type(fault)(f"{fault}\n  {step.origin}") from None
         if step.once is None:
             return f"f{number}()"
         changed = Changed(None if step.once == "constant" else self._cell(step.once))

@@ -215,3 +215,13 @@ def test_ratios_have_the_digits_that_are_worth_reading() -> None:
 def test_file_that_cannot_be_written_is_told(capsys):
     assert cli.main(["bench", "matmul", "--devices", "cpu", "--sizes", "8", "--json", "/dev/full"]) == 2
     assert "graphrun bench: error: cannot write /dev/full: No space left" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="this system tells no load")
+def test_a_busy_machine_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, told in ((0.4, False), (8.25, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert cli.main(["bench", "elementwise", "--sizes", "8", "--devices", "cpu"]) == 0
+        text = "in the last minute 8.25 programs wanted to run, on 2 cores.\nWhat follows may be"
+        assert (text in capsys.readouterr().out) is told

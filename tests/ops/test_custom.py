@@ -261,9 +261,9 @@ def test_reading_a_kernel() -> None:
 def test_kernels_that_do_not_fit() -> None:
     source = "__kernel void f(__global const T *x, __global T *y, const int n) { y[0] = x[0] * n; }"
     for kernel, text in (
-        (gr.OpenCLKernel(source, (1,)), r"'test_fit': its kernel f takes 1 numbers\n(.|\n)*0 scalars"),
+        (gr.OpenCLKernel(source, (1,)), r"'test_fit': its kernel f takes 1 number\n(.|\n)*0 scalars"),
         (gr.OpenCLKernel(source, (0,), lambda x: 1), r"its global_size is \(0,\)"),
-        (gr.OpenCLKernel("__kernel void f(__global T *y) {}", (1,)), "its kernel f has 1 pointers"),
+        (gr.OpenCLKernel("__kernel void f(__global T *y) {}", (1,)), "its kernel f has 1 pointer"),
     ):
         op = gr.custom_op("test_fit", opencl=kernel, numpy=lambda x: x, shape=lambda x: x)
         with gr.Session(device="opencl:0") as session, pytest.raises(GraphError, match=text):
@@ -305,6 +305,49 @@ def test_check_op_finds_wrong_opencl(device: str) -> None:
     op = softsign("test_other", opencl="a / (({T})2 + {alpha} * gr_abs(a))")
     with pytest.raises(AssertionError, match=f"test_other.*: value on {device}"):
         check_op(op, [F32([0.5, -1.5])], devices=[device])
+
+
+def test_check_op_says_where_a_rule_gives_none() -> None:
+    op = gr.custom_op(
+        "test_none", numpy=lambda x, d: x * d, gradient=lambda op, dy: (dy * op.inputs[1], None)
+    )
+    with pytest.raises(AssertionError, match="for input 1 its gradient rule gives None, a 0 here"):
+        check_op(op, [F32([0.5, -1.5]), F32(3.0)], devices=["cpu:0"])
+
+
+def test_a_rule_with_too_few_gradients() -> None:
+    op = gr.custom_op("test_few", numpy=lambda x, d: x * d, gradient=lambda op, dy: dy)
+    x = gr.placeholder(gr.float32, (2,))
+    with pytest.raises(gr.errors.GradientError) as caught:
+        gr.gradients(op(x, x), x)
+    assert "its gradient rule returned 1 gradient\n" in str(caught.value)
+    assert "expected 2, one for each input; None for one" in str(caught.value)
+    assert "created at " in str(caught.value) and "test_custom.py:" in str(caught.value)
+
+
+def test_faults_of_kernels_name_the_line_in_them_and_the_operation(device: str) -> None:
+    if device == "cpu:0":
+        pytest.skip("there is nothing to compile on the host")
+    source = """
+        __kernel void f(__global const float *x,
+                        __global float *y) {
+            const size_t i = get_global_id(0);
+            y[i] = x[i] * nowhere;
+        }
+    """
+    wrong = gr.OpenCLKernel(source, lambda s: (s[0],))
+    good = gr.OpenCLKernel(source.replace("nowhere", "2"), lambda s: (s[0],), local_size=(3,))
+    x = gr.placeholder(gr.float32, (4,))
+    for name, opencl, told in (
+        ("test_text", wrong, "custom_op test_text:5:"),
+        ("test_size", good, "local size (3,)"),
+        ("test_expression", "a * q", "kernel test_expression+multiply of multiply 'mul"),
+    ):
+        op = gr.custom_op(name, numpy=lambda x: x * 2, opencl=opencl)
+        with gr.Session(device=device) as session, pytest.raises(gr.errors.DeviceError) as caught:
+            session.run([op(x) * 3.0, gr.exp(x)], {x: np.ones(4)})
+        assert told in str(caught.value) and name in str(caught.value), str(caught.value)
+        assert f"created at {__file__}:" in str(caught.value)
 
 
 def test_check_op_of_built_in_operations() -> None:

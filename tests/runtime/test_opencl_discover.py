@@ -163,7 +163,15 @@ def test_cache_that_cannot_be_written_is_harmless(machine, monkeypatch, tmp_path
     monkeypatch.setenv("GRAPHRUN_CACHE_DIR", str(tmp_path / "file" / "cache"))
     machine.listed = [report("good")]
     machine.verdicts = {"0.0": WORKS}
-    assert discover.reports()[0].working
+    with pytest.warns(RuntimeWarning) as warned:
+        assert discover.reports()[0].working
+    (text,) = [str(w.message) for w in warned]
+    assert text.startswith(
+        f"graphrun's cache folder {tmp_path / 'file' / 'cache'} cannot be written (Not a dir"
+    )
+    assert text.endswith(
+        "set GRAPHRUN_CACHE_DIR to a folder that can be written, or GRAPHRUN_CACHE=0 to do without one"
+    )
 
 
 def test_device_without_working_float64_is_used_without_it(machine):

@@ -1,6 +1,7 @@
 """The per-user cache directory: files that may vanish, be damaged or be unwritable at any time.
 
-Nothing here raises: a cache that cannot be read is empty, one that cannot be written is forgotten.
+Nothing here raises: a cache that cannot be read is empty, one that cannot be written is forgotten, with one
+warning in a process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,25 @@ def write_bytes(name: str, data: bytes) -> Path | None:
             stream.write(data)
         os.replace(partial, path)
         return path
-    except OSError:
+    except OSError as error:
         if partial:
             try:
                 os.unlink(partial)
             except OSError:
                 pass
+        _warn(str(cache_dir()), error.strerror or type(error).__name__)
         return None
+
+
+@functools.cache
+def _warn(folder: str, reason: str) -> None:
+    warnings.warn(
+        f"graphrun's cache folder {folder} cannot be written ({reason}), so each process tries the devices"
+        " and compiles its kernels again; set GRAPHRUN_CACHE_DIR to a folder that can be written, or"
+        " GRAPHRUN_CACHE=0 to do without one",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def read_json(name: str) -> dict[str, Any]:
