@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +19,30 @@ def collector_paused() -> Iterator[None]:
     Blocks may nest and overlap in several threads; a collector that the user has disabled stays so.
     """
     global _paused
-    with _lock:
-        counted = _paused > 0 or gc.isenabled()
-        if counted:
-            _paused += 1
-            gc.disable()
-    try:
+    counted = False
+    try:  # from here on: an interrupt may come right behind the call that disables it
+        with _lock:
+            counted = _paused > 0 or gc.isenabled()
+            if counted:
+                _paused += 1
+                gc.disable()
         yield
     finally:
         if counted:
             with _lock:
-                _paused -= 1
+                _paused = max(_paused - 1, 0)
                 if _paused == 0:
                     gc.enable()
+
+
+def _forked() -> None:
+    """Forget the blocks of threads that are not in this process: nobody would end them."""
+    global _lock, _paused
+    _lock = threading.Lock()
+    if _paused:
+        _paused = 0
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

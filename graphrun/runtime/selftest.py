@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -155,7 +156,7 @@ def _verdicts(device: Any, groups: Sequence[Sequence[str]], refresh: bool) -> Re
         remembered = _remembered(entry, group) if isinstance(entry, dict) else None
         if remembered is not None and not refresh:
             verdicts |= remembered
-        elif isinstance(entry, dict) and entry.get("begun") is True:
+        elif isinstance(entry, dict) and entry.get("begun") is True and not _is_at_it(entry):
             # Whoever began and left no verdict was taken down by the driver, or interrupted while it hung.
             apart[key] = group
         else:
@@ -163,7 +164,7 @@ def _verdicts(device: Any, groups: Sequence[Sequence[str]], refresh: bool) -> Re
     for keys, tried in ((together, _tried), (apart, _tried_apart)):
         if not keys:
             continue
-        _remember(dict.fromkeys(keys, {"begun": True}))
+        _remember(dict.fromkeys(keys, {"begun": True, "by": [platform.node(), os.getpid()]}))
         found = tried(device, [family for group in keys.values() for family in group])
         _remember({key: {"results": {f: found[f] for f in group}} for key, group in keys.items()})
         verdicts |= found
@@ -286,6 +287,20 @@ def _remembered(entry: Mapping[str, Any], families: Sequence[str]) -> Results | 
         return None
     recent = 0 <= time.time() - _time_s(entry) < _FAILURE_LIFETIME_S
     return found if recent or all(ok for ok, _ in found.values()) else None
+
+
+def _is_at_it(entry: Mapping[str, Any]) -> bool:
+    """Whether the process that began a test still runs, so that the driver has not taken it down."""
+    match entry.get("by"):
+        case [node, int(pid)] if node == platform.node() and pid not in (0, os.getpid()):
+            if sys.platform == "win32":  # the call below would end it there
+                return False
+            try:
+                os.kill(pid, 0)
+            except (OSError, OverflowError):
+                return False
+            return True
+    return False
 
 
 def _remember(entries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graphrun.runtime.opencl import cachedir, kernelcache
+from graphrun.runtime.opencl import cachedir, kernelcache, loader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +59,15 @@ def test_files_whose_checksums_are_lost_are_not_trusted(cache):
     note.write_bytes(os.urandom(80))
     assert not kernelcache.is_compiled("digest")
     assert not folder.exists() and not note.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is said there")
+def test_an_empty_name_of_pocls_folder_is_none(cache, monkeypatch):
+    """PoCL ends a process whose POCL_CACHE_DIR is empty."""
+    monkeypatch.setenv("PYOPENCL_NO_CACHE", "1")
+    monkeypatch.setenv("POCL_CACHE_DIR", "")
+    loader.prepare_environment()
+    assert os.environ["POCL_CACHE_DIR"] == str(cache / "pocl")
 
 
 @pytest.mark.parametrize("name", ["program.bc", "k2/1-1-1-goffs0-smallgrid/k2.so"])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import platform
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -302,6 +306,45 @@ def test_test_that_took_its_process_down(fresh: Any, tmp_path: Any, monkeypatch:
     monkeypatch.setattr(selftest, "_tried", lambda *_: pytest.fail("tried in this process"))
     assert selftest.BlockedFamilies(fresh).verdict("scatter") == (True, "3 results agree with NumPy")
     assert "results" in json.loads((tmp_path / "selftests.json").read_text())[key]
+
+
+@pytest.mark.opencl
+@pytest.mark.skipif(sys.platform == "win32", reason="there, all are taken for dead")
+def test_a_process_that_is_at_it_has_not_been_taken_down(
+    fresh: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(how: str) -> Any:
+        def answer(device: Any, families: Any) -> Any:
+            ways.append(how)
+            return dict.fromkeys(families, (True, "agrees"))
+
+        return answer
+
+    ways: list[str] = []
+    monkeypatch.setattr(selftest, "_tried", tried("together"))
+    monkeypatch.setattr(selftest, "_tried_apart", tried("apart"))
+    remembered = tmp_path / "selftests.json"
+
+    def told(by: Any) -> str:
+        remembered.write_text(json.dumps({key: {"begun": True, "by": by, "at_s": 1.0}}))
+        assert "scatter" not in selftest.BlockedFamilies(fresh)
+        return ways[-1]
+
+    assert "scatter" not in selftest.BlockedFamilies(fresh)
+    (key,) = json.loads(remembered.read_text())
+    here = platform.node()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert told([here, process.pid]) == "together"
+        for by in (
+            ["another machine", process.pid],
+            [here, os.getpid()],
+            None,
+            [],
+            [here, "1"],
+            [here, 1 << 80],
+        ):
+            assert told(by) == "apart"
+    assert told([here, process.pid]) == "apart", "it has ended"
 
 
 def test_process_that_dies(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def prepare_environment() -> None:
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     if not cachedir.can_be_written(Path(base)):
         os.environ.setdefault("PYOPENCL_NO_CACHE", "1")
-    if "POCL_CACHE_DIR" not in os.environ:
+    if not os.environ.get("POCL_CACHE_DIR"):  # PoCL ends a process in which it is empty
         folder = cachedir.cache_dir()
         if not (cachedir.enabled() and cachedir.can_be_written(folder)):
             folder = cachedir.private_temporary()
