@@ -112,18 +112,22 @@ static inline void GR_CONV_CAT(GR_NAME, _store)(const GR_CONV_VEC v, __global ha
 #endif
 
 #if defined(GR_CONV_RING)
+static inline void GR_CONV_CAT(GR_NAME, _zeros)(__local GR_CONV_REAL *to, int count) {
+    int k = 0;
+    for (; k + W <= count; k += W)
+        GR_CONV_VSTORE((GR_CONV_VEC)0, to + k);
+    GR_REST
+    for (; k < count; ++k)
+        to[k] = 0;
+}
 /* One row of the ring: pixels first, first + 1, ... of a source row of `width` pixels, 0 where there is none. */
 static inline void GR_CONV_CAT(GR_NAME, _row)(
     __local GR_CONV_REAL *to, __global const GR_CONV_IN *from, int pixels, int first, int width, int channels,
     ulong pixel_stride, ulong channel_stride)
 {
     const int begin = clamp(-first, 0, pixels), end = clamp(width - first, begin, pixels);
-    GR_REST
-    for (int k = 0; k < begin * channels; ++k)
-        to[k] = 0;
-    GR_REST
-    for (int k = end * channels; k < pixels * channels; ++k)
-        to[k] = 0;
+    GR_CONV_CAT(GR_NAME, _zeros)(to, begin * channels);
+    GR_CONV_CAT(GR_NAME, _zeros)(to + end * channels, (pixels - end) * channels);
     if (begin == end)
         return;
     to += begin * channels;
