@@ -399,6 +399,7 @@ from graphrun.ops.sparse import sparse_reorder as sparse_reorder
 from graphrun.ops.sparse import sparse_reshape as sparse_reshape
 from graphrun.ops.sparse import sparse_retain as sparse_retain
 from graphrun.ops.sparse import sparse_slice as sparse_slice
+from graphrun.ops.sparse import sparse_softmax as sparse_softmax
 from graphrun.ops.sparse import sparse_tensor_dense_matmul as sparse_tensor_dense_matmul
 from graphrun.ops.sparse import sparse_tensor_to_dense as sparse_tensor_to_dense
 from graphrun.ops.sparse import sparse_to_dense as sparse_to_dense

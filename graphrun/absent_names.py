@@ -163,7 +163,7 @@ _OTHERS = {
         required_space_to_batch_paddings resource resource_loader resource_variables_enabled
         serialize_many_sparse serialize_sparse serialize_tensor sets sparse_fill_empty_rows sparse_mask
         sparse_matmul sparse_maximum sparse_merge sparse_minimum sparse_reduce_max sparse_reduce_max_sparse
-        sparse_reduce_sum_sparse sparse_reset_shape sparse_softmax sparse_split sparse_to_indicator
+        sparse_reduce_sum_sparse sparse_reset_shape sparse_split sparse_to_indicator
         string_to_hash_bucket string_to_hash_bucket_fast string_to_hash_bucket_strong sysconfig timestamp
         to_complex128 to_complex64 tuple uint16 unravel_index variable_axis_size_partitioner
         variable_creator_scope variant wrap_function
@@ -231,7 +231,7 @@ _OTHERS = {
     """,
     "sparse": """
         SparseConditionalAccumulator bincount cross cross_hashed expand_dims eye fill_empty_rows mask
-        maximum merge minimum reduce_max reduce_max_sparse reduce_sum_sparse reset_shape softmax split
+        maximum merge minimum reduce_max reduce_max_sparse reduce_sum_sparse reset_shape split
         to_indicator
     """,
     "strings": """

@@ -16,6 +16,7 @@ from graphrun.ops.sparse import sparse_reorder as reorder
 from graphrun.ops.sparse import sparse_reshape as reshape
 from graphrun.ops.sparse import sparse_retain as retain
 from graphrun.ops.sparse import sparse_slice as slice
+from graphrun.ops.sparse import sparse_softmax as softmax
 from graphrun.ops.sparse import sparse_tensor_dense_matmul as matmul
 from graphrun.ops.sparse import sparse_tensor_dense_matmul as sparse_dense_matmul
 from graphrun.ops.sparse import sparse_tensor_to_dense as to_dense
@@ -39,6 +40,7 @@ __all__ = [
     "segment_sqrt_n",
     "segment_sum",
     "slice",
+    "softmax",
     "sparse_dense_matmul",
     "to_dense",
     "transpose",

@@ -15,6 +15,7 @@ from graphrun.graph.descriptor import Expr, Spec
 from graphrun.graph.node import Operation, Tensor
 from graphrun.graph.opdef import Constant, OpDef, register
 from graphrun.graph.site import user_site
+from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import sigmoid, softplus
 from graphrun.ops.families import binary, require_kind, require_same_dtype
 from graphrun.ops.nn import build_shifted, log_softmax, shifted, softmax, softmax_axis
@@ -135,29 +136,32 @@ def _two(labels: Any, logits: Any, sentinel: Any, what: str) -> list[Tensor]:
             )
         )
     if what.startswith("softmax"):
-        _check_distribution(labels, logits, what)
+        labels = _distribution(labels, logits, what)
     logits_t, labels_t = convert_operands((logits, labels))
     return [logits_t, labels_t]
 
 
-def _check_distribution(labels: Any, logits: Any, what: str) -> None:
-    """Refuse class numbers where each class should have its probability: the usual slip."""
+def _distribution(labels: Any, logits: Any, what: str) -> Any:
+    """Cast labels to the dtype of the logits, as TensorFlow does.
+
+    Class numbers, where each class should have its probability, are refused: the usual slip.
+    """
     if not isinstance(labels, Tensor):
         labels = convert_to_tensor(labels) if hasattr(labels, "_as_graph_element") else labels
-    kind = labels.dtype if isinstance(labels, Tensor) else None
-    if kind is None or not kind.is_integer:
-        return
-    x = convert_to_tensor(logits)
+    if not isinstance(labels, Tensor):
+        return labels
+    x, kind = convert_to_tensor(logits), labels.dtype
+    if not kind.is_integer:
+        return labels if kind is x.dtype or kind.is_complex else cast(labels, x.dtype)
     mine, theirs = labels._shape, x._shape
-    one_hot = bool(mine and theirs and len(mine) == len(theirs) and mine[-1] != 1)
-    fix = "for one-hot labels convert them, as gr.cast(labels, gr.float32); "
+    if mine is None or theirs is None or (len(mine) == len(theirs) and mine[-1:] != (1,)):
+        return cast(labels, x.dtype)
     raise DTypeError(
         message(
             f"labels have dtype {kind}, logits {x.dtype}", where=what, site=user_site(),
             got=f"labels: {format_shape(labels._shape)}   logits: {format_shape(x._shape)}",
             expected=f"labels of dtype {x.dtype}: a probability for each class",
-            fix=(fix if one_hot else "")
-            + "for class numbers use gr.nn.sparse_softmax_cross_entropy_with_logits",
+            fix="for class numbers use gr.nn.sparse_softmax_cross_entropy_with_logits",
         )
     )  # fmt: skip
 

@@ -14,20 +14,21 @@ from graphrun.graph.descriptor import Spec
 from graphrun.graph.node import Tensor
 from graphrun.graph.opdef import OpDef, no_gradient, register
 from graphrun.graph.site import user_site
-from graphrun.ops.arithmetic import maximum
+from graphrun.ops.arithmetic import maximum, minimum
 from graphrun.ops.attributes import known_ints, static_int
-from graphrun.ops.compare import greater_equal, less, not_equal, where
+from graphrun.ops.compare import equal, greater_equal, less, not_equal, where
 from graphrun.ops.convert import cast
 from graphrun.ops.elementwise import abs as abs_
+from graphrun.ops.elementwise import exp
 from graphrun.ops.families import require_same_dtype
 from graphrun.ops.fill import broadcast_to, fill, shape, size
 from graphrun.ops.gather import gather, take
 from graphrun.ops.joining import concat, stack
-from graphrun.ops.ranking import argsort, cumprod
+from graphrun.ops.ranking import argsort, cumprod, cumsum
 from graphrun.ops.reduce import reduce_all, reduce_prod, reduce_sum
 from graphrun.ops.reshape import expand_dims, reshape
 from graphrun.ops.scatter import gather_nd, scatter_nd, scatter_rows_op
-from graphrun.ops.segments import unsorted_segment_sum
+from graphrun.ops.segments import unsorted_segment_max, unsorted_segment_sum
 from graphrun.ops.sets import unique
 from graphrun.ops.sparse_tensor import SparseTensor, as_sparse
 from graphrun.ops.transpose import matrix_transpose
@@ -322,6 +323,50 @@ def sparse_retain(sp_input: Any, to_retain: Any) -> SparseTensor:
     x = as_sparse(sp_input, "sparse_retain")
     kept = reshape(where(convert_to_tensor(to_retain)), [-1])
     return SparseTensor(take(x.indices, kept), gather(x.values, kept), x.dense_shape)
+
+
+def sparse_softmax(sp_input: Any, name: str | None = None) -> SparseTensor:
+    """Return the softmax along the last axis of what each row holds; places without an element stay empty.
+
+    Parameters
+    ----------
+    sp_input : SparseTensor
+        Of rank 2 or more, floating-point, its elements in row-major order (`sparse_reorder`).
+    name : str, optional
+
+    Raises
+    ------
+    ShapeError
+        If it is known to have a rank below 2.
+
+    Examples
+    --------
+    >>> import graphrun as gr
+    >>> with gr.Graph().as_default(), gr.Session() as sess:
+    ...     x = gr.SparseTensor([[0, 0], [0, 2], [1, 1]], [0.0, 0.0, 5.0], [2, 3])
+    ...     print(sess.run(gr.sparse_softmax(x)).values)
+    [0.5 0.5 1. ]
+    """
+    x = as_sparse(sp_input, "sparse_softmax")
+    columns = x.indices._shape
+    if columns is not None and columns[1] is not None and columns[1] < 2:
+        raise ShapeError(
+            message(
+                f"a sparse tensor of rank {columns[1]}", where="sparse_softmax", site=user_site(),
+                expected="rank 2 or more: rows, and what they hold",
+            )
+        )  # fmt: skip
+    with x.graph.name_scope(name or "SparseSoftmax"):
+        rows = x.indices[:, :-1]
+        begins = 1 - cast(reduce_all(equal(rows[1:], rows[:-1]), 1), dtypes.int32)
+        count = size(x.values)
+        row = concat([fill(reshape(minimum(count, 1), [1]), 0), cumsum(begins)], 0)
+        # There are at most as many rows as elements, so no shape depends on what the indices are.
+        largest = unsorted_segment_max(x.values, row, count)
+        # The largest moves nothing: it cancels.
+        powers = exp(x.values - gather(apply("stop_gradient", (largest,)), row))
+        values = powers / gather(unsorted_segment_sum(powers, row, count), row)
+        return SparseTensor(x.indices, values, x.dense_shape)
 
 
 def sparse_slice(sp_input: Any, start: Any, size: Any, name: str | None = None) -> SparseTensor:

@@ -160,9 +160,20 @@ def test_class_numbers_where_distributions_are_wanted() -> None:
         assert str(caught.value).endswith(
             "  for class numbers use gr.nn.sparse_softmax_cross_entropy_with_logits"
         )
-        with pytest.raises(gr.errors.DTypeError, match=r"as gr.cast\(labels, gr.float32\); for class"):
-            function(labels=gr.one_hot([1], 10, dtype=gr.int32), logits=x)
+        with pytest.raises(gr.errors.DTypeError, match=r"labels: \(1, 1\)   logits: \(\?, 10\)"):
+            function(labels=gr.constant([[3]]), logits=x)
     gr.nn.softmax_cross_entropy_with_logits(labels=[[0, 1]], logits=[[1.0, 2.0]])  # a list becomes floats
+
+
+@pytest.mark.parametrize("dtype", [gr.int32, gr.uint8, gr.bool, gr.float64])
+def test_one_hot_labels_take_the_dtype_of_the_logits(device: str, dtype: gr.DType) -> None:
+    x = gr.constant([[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]])
+    labels = gr.cast(gr.constant([[0, 0, 1], [1, 0, 0]]), dtype)
+    y = gr.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=x)
+    assert y.dtype is gr.float32
+    expected = np.log(np.exp([[0.0, 1, 2], [3, 1, 0]]).sum(1)) - [2, 3]
+    with gr.Session(device=device) as sess:
+        np.testing.assert_allclose(sess.run(y), expected, rtol=1e-5)
 
 
 def test_static_shapes_of_losses() -> None:

@@ -78,6 +78,23 @@ def test_to_dense_and_back(sess: gr.Session) -> None:
     np.testing.assert_array_equal(sess.run(gr.sparse_to_dense([1, 3], [5], 7)), [0, 7, 0, 7, 0])
 
 
+def test_softmax_of_rows(sess: gr.Session) -> None:
+    places = [[0, 0, 1], [0, 0, 4], [0, 2, 0], [1, 0, 2], [1, 0, 3], [1, 0, 4]]
+    values = np.array([1.0, 3.0, 9.0, 1e4, 1e4, -1e4], np.float32)
+    fed = gr.sparse_placeholder(gr.float32)
+    y = gr.sparse_softmax(fed)
+    feed = {fed: (places, values, [2, 3, 5])}
+    found = sess.run(y, feed)
+    half = 1 / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(found.values, [1 - half, half, 1, 0.5, 0.5, 0], rtol=1e-5)
+    assert found.indices.tolist() == places and found.dense_shape.tolist() == [2, 3, 5]
+    slope = sess.run(gr.gradients(y.values * values, fed.values)[0], feed)
+    np.testing.assert_allclose(slope[:3], [-2 * half * (1 - half), 2 * half * (1 - half), 0], rtol=1e-4)
+    assert sess.run(y, {fed: (np.zeros((0, 2), int), [], [2, 3])}).values.shape == (0,)
+    with pytest.raises(ShapeError, match="sparse_softmax: a sparse tensor of rank 1"):
+        gr.sparse_softmax(gr.SparseTensor([[1]], [2.0], [3]))
+
+
 def test_products(sess: gr.Session) -> None:
     b = np.arange(6, dtype=np.float32).reshape(3, 2)
     c = np.arange(4, dtype=np.float32).reshape(2, 2)
