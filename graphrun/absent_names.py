@@ -115,6 +115,11 @@ _GROUPS: list[tuple[str, str]] = [
         fixed_size_partitioner min_max_variable_partitioner variable_axis_size_partitioner
         create_partitioned_variables
     """),
+    ("instead: gr.matrix_band_part(x, -1, 0) is the lower triangle of x", """
+        linalg.LinearOperatorLowerTriangular
+    """),
+    ("instead: gr.control_dependencies of gr.Assert(gr.is_variable_initialized(v), [v.name])",
+     "assert_variables_initialized"),
     ("instead: gr.float16 is there", "bfloat16 dtypes.bfloat16 to_bfloat16"),
 ]  # fmt: skip
 
