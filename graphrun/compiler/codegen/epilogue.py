@@ -3,7 +3,7 @@
 A kernel file that has the hooks stores through ``GR_STORE_V(v, at)`` and ``GR_STORE_S(v, at)`` alone, has
 ``GR_EPI_PARAMS`` at the end of its parameters and ``GR_EPI_BEGIN`` at the start of its body, and calls its
 output's pointer, to which its offset has been added, ``GR_OUT`` (a macro that it defines).  Where
-``GR_EPI_FETCH(at)`` is defined, it asks for what storing a vector at `at` will read.
+``GR_EPI_FETCH(at)`` is defined, it asks for what storing a vector at `at` will read and write.
 """
 
 from __future__ import annotations
