@@ -46,6 +46,8 @@ def _is_listed(symbol: str) -> bool:
 
 def explain(package: ModuleType, namespace: str, name: str) -> str:
     """The message for ``tf.<namespace>.<name>``, which the module of that namespace does not have."""
+    from graphrun.absent_names import ELSEWHERE
+
     symbol = f"{namespace}.{name}" if namespace else name
     advice = advice_for(symbol)
     if advice is not None:
@@ -55,6 +57,8 @@ def explain(package: ModuleType, namespace: str, name: str) -> str:
     if elsewhere and not near.startswith("gr."):  # as `Saver`, which is `train.Saver`
         return explain(package, elsewhere, name)
     where = f"module 'graphrun.{namespace}'" if namespace else "graphrun"
+    if symbol in ELSEWHERE:
+        return message(f"{where} has no '{name}'", fix=f"here it is {ELSEWHERE[symbol]}")
     return message(f"{where} has no '{name}'", fix=f"did you mean '{near}'?" if near else PAGE)
 
 

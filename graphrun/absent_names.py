@@ -256,3 +256,24 @@ KNOWN = frozenset(
     for namespace, names in _OTHERS.items()
     for name in names.split()
 )
+
+# What users of PyTorch, Keras and NumPy write for things that are there under TensorFlow 1's names.
+ELSEWHERE: dict[str, str] = {
+    "randn": "gr.random_normal(shape)", "rand": "gr.random_uniform(shape)",
+    "randint": "gr.random_uniform(shape, low, high, gr.int32)", "tensor": "gr.constant(value)",
+    "array": "gr.constant(value)", "from_numpy": "gr.constant(array), or a feed", "arange": "gr.range",
+    "cat": "gr.concat(values, axis)", "permute": "gr.transpose", "mm": "gr.matmul", "bmm": "gr.matmul",
+    "clamp": "gr.clip_by_value", "no_grad": "gr.stop_gradient(x)", "grad": "gr.gradients(y, x)",
+    "vmap": "gr.map_fn", "jit": "gr.function or gr.trace", "optim": "gr.train", "optimizers": "gr.train",
+    "nn.Linear": "gr.layers.dense", "nn.Conv2d": "gr.layers.conv2d", "nn.Module": "gr.layers.Layer",
+    "nn.LSTM": "gr.nn.rnn_cell.LSTMCell with gr.nn.dynamic_rnn",
+    "nn.GRU": "gr.nn.rnn_cell.GRUCell with gr.nn.dynamic_rnn",
+    "nn.Embedding": "gr.nn.embedding_lookup", "nn.Dropout": "gr.layers.dropout",
+    "nn.BatchNorm2d": "gr.layers.batch_normalization",
+    "nn.CrossEntropyLoss": "gr.losses.sparse_softmax_cross_entropy",
+    "nn.MSELoss": "gr.losses.mean_squared_error", "nn.functional": "gr.nn", "nn.init": "gr.initializers",
+    "train.SGD": "gr.train.GradientDescentOptimizer", "train.Adam": "gr.train.AdamOptimizer",
+    "train.RMSprop": "gr.train.RMSPropOptimizer", "train.Adagrad": "gr.train.AdagradOptimizer",
+    "layers.Linear": "gr.layers.Dense", "layers.LSTM": "gr.nn.rnn_cell.LSTMCell with gr.nn.dynamic_rnn",
+    "layers.Embedding": "gr.nn.embedding_lookup", "layers.Activation": "the argument activation=, or gr.nn",
+}  # fmt: skip

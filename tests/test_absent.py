@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 import graphrun as gr
 from graphrun.absent import NAMESPACES, advice_for
-from graphrun.absent_names import _SAME, ADVICE
+from graphrun.absent_names import _SAME, ADVICE, ELSEWHERE
 
 
 def said_of(path: str) -> str:
@@ -96,6 +97,17 @@ def test_what_is_advised_is_there() -> None:
         assert found is not None, name
     assert advice_for("train.Saver") == ADVICE["train.Saver"] and advice_for("contrib.layers.conv2d")
     assert advice_for("matrix_square_root") == "" and advice_for("nothing_of_the_kind") is None
+
+
+def test_other_frameworks_names_get_those_of_tensorflow() -> None:
+    assert said_of("nn.Linear") == "module 'graphrun.nn' has no 'Linear'\n  here it is gr.layers.dense"
+    assert said_of("randn") == "graphrun has no 'randn'\n  here it is gr.random_normal(shape)"
+    for symbol, ours in ELSEWHERE.items():
+        assert "here it is" in said_of(symbol), symbol
+        for name in re.findall(r"gr\.([\w.]+)", ours):
+            found: object = gr
+            for part in name.split("."):
+                found = getattr(found, part)
 
 
 def test_the_tables_are_not_read_by_an_import() -> None:
