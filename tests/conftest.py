@@ -58,6 +58,8 @@ def selected_devices() -> tuple[str, ...]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # There are more kernels than a cache holds by default: the next run would not find those it begins with.
+    os.environ.setdefault("GRAPHRUN_CACHE_MIB", "2048")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # The cores are busy with other tests, and two processes that compile one program work more than one.
         os.environ.setdefault("GRAPHRUN_COMPILE_AHEAD", "0")

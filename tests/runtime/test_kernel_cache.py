@@ -137,6 +137,7 @@ def test_what_is_in_use_is_spared(cache):
 
 
 def test_limit_from_the_environment(cache, monkeypatch):
+    monkeypatch.delenv("GRAPHRUN_CACHE_MIB", raising=False)
     assert kernelcache.limit_bytes() == kernelcache.DEFAULT_LIMIT_MIB * 2**20
     for text, mib in (("1.5", 1.5), ("0", 0), ("", kernelcache.DEFAULT_LIMIT_MIB)):
         monkeypatch.setenv("GRAPHRUN_CACHE_MIB", text)
