@@ -53,7 +53,8 @@ CASES: list[Case] = [
     *_rows((1, 2, 4, 3, 3), (3, 2, 2, 2, 3), data_format="NCDHW"),
     *_rows((1, 1, 3, 3, 2), (1, 1, 1, 2, 3), strides=(2, 2, 2)),
     # Sums of many products of either sign: some come out near 0.
-    *_rows((1, 7, 9, 8, 17), (3, 3, 3, 17, 16), gradient=False, tolerance=10),
+    # Sums of 504 products that cancel to thousandths of the largest one: devices add in other orders.
+    *_rows((1, 7, 9, 8, 17), (3, 3, 3, 17, 16), gradient=False, tolerance=30),
     *_rows((1, 4, 5, 4, 2), (3, 2, 2, 2, 3), dtype="float64", gradient=False),
     # The host adds up in float32 and rounds once, devices once for each depth of the filter.
     *_rows((1, 4, 5, 4, 2), (3, 2, 2, 2, 3), dtype="float16", gradient=False, tolerance=4),
