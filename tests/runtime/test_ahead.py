@@ -239,6 +239,16 @@ def test_a_task_launches_one_group_of_each_kernel(opened):
     assert ahead_process.compile_task(cl, context, commands, task, tasks) == 0
 
 
+def _compiles_and_ends(process, folder):
+    """Wait until a process has compiled both kernels, and for its end."""
+    until = time.monotonic() + 60
+    while not {p.stem for p in folder.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    process.stdin.close()  # as when this process ends
+    assert process.wait(timeout=30) == 0
+
+
 @pytest.mark.opencl
 def test_the_process_compiles_for_this_one(opened, monkeypatch, tmp_path):
     report = opened[-1]
@@ -249,12 +259,7 @@ def test_the_process_compiles_for_this_one(opened, monkeypatch, tmp_path):
     compiler = ahead.CompileAhead(report.platform_index, report.device_index)
     compiler.compile(SOURCE, (), {0: 64, 3: 64}, [FILL, COPY])
     (process,) = [helper.process for helper in compiler._helpers]
-    until = time.monotonic() + 60
-    while not {p.stem for p in tmp_path.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.05)
-    process.stdin.close()  # as when this process ends
-    assert process.wait(timeout=30) == 0
+    _compiles_and_ends(process, tmp_path)
 
 
 @pytest.mark.opencl
@@ -270,12 +275,7 @@ def test_a_probe_stays_to_compile(opened, monkeypatch, tmp_path):
     compiler = ahead.CompileAhead(report.platform_index, report.device_index)
     compiler.compile(SOURCE, (), {0: 64, 3: 64}, [FILL, COPY])
     assert [helper.process for helper in compiler._helpers] == [staying] and prober.take_over() is None
-    until = time.monotonic() + 60
-    while not {p.stem for p in tmp_path.glob("*/*/*/*/*.so")} >= {"fill", "copy"}:
-        assert staying.poll() is None and time.monotonic() < until
-        time.sleep(0.05)
-    staying.stdin.close()  # as when this process ends
-    assert staying.wait(timeout=30) == 0
+    _compiles_and_ends(staying, tmp_path)
 
 
 @pytest.mark.opencl
